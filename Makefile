@@ -1,0 +1,84 @@
+# make setup   a virtual environment with the locked dependencies and the project in it
+# make run     the example platform on http://127.0.0.1:8787, its data in ./data
+# make test    every test
+# make lint    format, lint, types and the import rules
+# make bench   the example beside the same Worker in Miniflare; writes benchmarks/results/latest.json
+# make bench-neighbours  a quiet customer beside noisy ones (NEIGHBOUR_SECONDS); writes benchmarks/results/neighbours.json
+# make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
+# make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
+# make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
+# make lock    compile the lock files again
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= data
+PORT ?= 8787
+CONTROL_PORT ?= 8788
+NEIGHBOUR_SECONDS ?= 10
+FUZZ_SECONDS ?= 600
+CANARY_REQUESTS ?= 200000
+SOAK_ROUNDS ?= 10000
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak lock clean
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.runtime requirements-fuzz.lock
+	$(PIP) install --quiet --require-hashes -r requirements-fuzz.lock
+	touch $@
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+run: setup
+	$(BIN)/tenantry dev examples/multi-tenant --data $(DATA) --port $(PORT) --control-port $(CONTROL_PORT)
+
+test: setup-dev
+	$(BIN)/python -m pytest -n 2 -q tests
+
+lint: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks
+
+bench-neighbours: setup-dev
+	$(BIN)/python -m benchmarks.neighbours --seconds $(NEIGHBOUR_SECONDS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+# Fold what runs of `make fuzz` found interesting into the corpus that is in the repository, as small as it can be.
+fuzz-corpus: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/run.py --keep
+
+canary: setup-dev
+	CANARY_REQUESTS=$(CANARY_REQUESTS) $(BIN)/python -m pytest -q -s tests/security/test_canary.py
+
+soak: setup-dev
+	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -q -s tests/security/test_leaks.py
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	    --output-file requirements.lock pyproject.toml requirements-build.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	    --constraint requirements.lock --group dev --output-file requirements-dev.lock pyproject.toml requirements-build.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	    --group fuzz --output-file requirements-fuzz.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""tenantry: a self-hosted Workers for Platforms."""

@@ -1,0 +1,9 @@
+"""The wire's I/O: a session on a socket, with awaitable calls and streams that read and write themselves.
+
+Both ends of a channel use it, the host and the runtime inside the sandbox, so it stands below both and knows neither.
+"""
+
+from tenantry.channel.peer import ChannelClosed, Handler, Peer
+from tenantry.channel.streams import RemoteStream
+
+__all__ = ["ChannelClosed", "Handler", "Peer", "RemoteStream"]

@@ -1,0 +1,444 @@
+"""One end of a channel: a session, its socket, the calls that wait for an answer and the streams that flow.
+
+Frames written during one turn of the loop leave in one write. What comes in is read at most 256 KiB a turn, so that a
+chatty peer takes its turn like everybody else. A peer that breaks the protocol, or lets what it should read pile up,
+is closed; whoever owns it then ends the process behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from tenantry.channel.streams import RemoteStream
+from tenantry.errors import ProtocolError, TenantryError
+from tenantry.streams import ByteStream
+from tenantry.wire.events import (
+    CallCanceled,
+    CallClosed,
+    CallFailed,
+    CallReceived,
+    CallReturned,
+    Capability,
+    Import,
+    InvocationKind,
+    LogReceived,
+    PeerError,
+    StreamAborted,
+    StreamCredited,
+    StreamData,
+    StreamEnded,
+    StreamExport,
+    StubExport,
+)
+from tenantry.wire.limits import DATA_BYTES_MAX, MIB, PAYLOAD_BYTES_MAX
+from tenantry.wire.session import Session
+
+__all__ = ["ChannelClosed", "Handler", "Peer"]
+
+_READ_BYTES_MAX: Final = 256 * 1024
+_READ_BYTES_FIRST: Final = 16 * 1024
+_READ_BYTES_MIN: Final = 2 * 1024
+_TURN_EVENTS: Final = 64
+"""What one read should bring, going by the size of what came before: tiny frames cost far more than their bytes say,
+and whoever shares the loop waits for all of them."""
+_WRITE_AT_ONCE_BYTES: Final = 16 * 1024
+"""A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
+_LOG_BACKLOG_BYTES_MAX: Final = 4 * MIB
+"""Logs are lost while more than this waits to be written."""
+_LAST_WORDS_SECONDS: Final = 1.0
+"""How long a peer that cannot be written to any more is still listened to."""
+_HIGH_WATER_BYTES: Final = 2 * MIB
+"""Streams pause while more than this waits to be written."""
+_UNSENT_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
+"""A peer that leaves more than this unread does not read at all."""
+
+
+class ChannelClosed(TenantryError):
+    """The channel went away before the answer came."""
+
+
+class Handler(Protocol):
+    """What a peer tells its owner. All are called on the loop and must not block. One that raises closes the peer."""
+
+    def call_received(self, event: CallReceived) -> None: ...
+
+    def call_canceled(self, call: int) -> None: ...
+
+    def call_closed(self, call: int) -> None:
+        """The invocation of a call of this side is over, whether anybody still waited for its answer or not."""
+
+    def export_over(self, export: StubExport | StreamExport) -> None:
+        """The peer can reach this no more: it was released, read to its end, or its scope is over."""
+
+    def stream_failed(self, export: StreamExport, error: BaseException) -> None:
+        """The source of a stream raised, in `read` or in `aclose`, what the peer is not told."""
+
+    def log_received(self, event: LogReceived) -> None: ...
+
+    def closed(self, error: Exception | None) -> None:
+        """The last call of all. `error` is None when the other end closed."""
+
+
+class Peer:
+    """See the module. The socket becomes the peer's own."""
+
+    def __init__(self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+        sock.setblocking(False)
+        self.loop = loop
+        self.session = Session()
+        self._socket = sock
+        self._handler = handler
+        self._waiting: dict[int, asyncio.Future[CallReturned]] = {}
+        self._pumps: dict[int, asyncio.Task[None]] = {}
+        self._chores: set[asyncio.Task[None]] = set()
+        self._unsent = bytearray()
+        self._drained: asyncio.Future[None] | None = None
+        self._flushing = False
+        self._writing = False
+        self._broken = False
+        self._read_bytes = _READ_BYTES_FIRST
+        self._log_backlog_bytes = 0
+        self.is_closed = False
+        self.windows = 0
+        """Streams of the peer that are being read here: they share what may be under way."""
+        loop.add_reader(sock.fileno(), self._readable)
+        self._flush_soon()
+
+    # Calls ---------------------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        target: int,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        capabilities: Sequence[Capability] = (),
+        parent: int = 0,
+    ) -> tuple[int, asyncio.Future[CallReturned]]:
+        """Call an export of the peer. The future fails with PeerError or ChannelClosed."""
+        if self.is_closed:
+            raise ChannelClosed("the channel is closed")
+        call = self.session.call(target, kind, method, payload, capabilities, parent)
+        future: asyncio.Future[CallReturned] = self.loop.create_future()
+        self._waiting[call] = future
+        self._after()
+        return call, future
+
+    def result(self, call: int, payload: bytes, capabilities: Sequence[Capability] = (), *, open: bool = False) -> None:  # noqa: A002
+        if not self.is_closed:
+            self.session.result(call, payload, capabilities, open=open)
+            self._after()
+
+    def error(self, call: int, error: PeerError) -> None:
+        if not self.is_closed:
+            self.session.error(call, error)
+            self._after()
+
+    def done(self, call: int) -> None:
+        if not self.is_closed:
+            self.session.done(call)
+            self._after()
+
+    def cancel(self, call: int) -> None:
+        if not self.is_closed:
+            self.session.cancel(call)
+            self._after()
+
+    def log(self, call: int, level: str, message: str) -> None:
+        """Lost when too much waits to be written: a log never ends what it tells of."""
+        if not self.is_closed and self._log_backlog_bytes + len(self._unsent) < _LOG_BACKLOG_BYTES_MAX:
+            self._log_backlog_bytes += len(message)
+            self.session.log(call, level, message)
+            self._after()
+
+    # Capabilities --------------------------------------------------------------------------------------------------
+
+    def stream(self, imported: Import) -> RemoteStream:
+        """The one reader of an imported stream."""
+        reader = imported.owner
+        if reader is None:
+            reader = imported.owner = RemoteStream(self, imported)
+        assert isinstance(reader, RemoteStream)
+        return reader
+
+    def credit(self, imported: Import, size: int) -> None:
+        if not self.is_closed:
+            self.session.credit(imported, size)
+            self._after()
+
+    def release(self, imported: Import) -> None:
+        if not self.is_closed:
+            self.session.release(imported)
+            self._after()
+
+    async def _pump(self, export: StreamExport) -> None:
+        """Send what the reader gave credit for. Ends when the credit is used up, or with the stream."""
+        source: ByteStream = export.source
+        try:
+            while export.credit and not export.ended:
+                if len(self._unsent) > _HIGH_WATER_BYTES:
+                    await self._drain()
+                    continue
+                chunk = await source.read(min(export.credit, DATA_BYTES_MAX))
+                if chunk:
+                    self.session.data(export, chunk)
+                else:
+                    self.session.end(export)
+                if len(chunk) >= _WRITE_AT_ONCE_BYTES:
+                    self._flush()
+                else:
+                    self._flush_soon()
+        except BaseException as error:  # noqa: BLE001
+            if not self._is_pump(export):
+                return  # it was stopped: the stream has another reader, or none
+            # Whatever ended the source, a CancelledError of its own included, the reader must learn that it did.
+            if isinstance(error, TenantryError):
+                self.session.abort(export, str(error))
+            else:
+                self._handler.stream_failed(export, error)
+                self.session.abort(export, "the stream broke off")
+            self._flush_soon()
+        if not self._is_pump(export):
+            return
+        del self._pumps[export.identifier]
+        if export.ended:
+            await self._close_source(export)
+            self._handler.export_over(export)
+        elif export.credit:
+            self._credited(export)  # more credit came between the last look and here
+
+    def _is_pump(self, export: StreamExport) -> bool:
+        """Whether the current task is still the one that feeds the stream."""
+        return self._pumps.get(export.identifier) is asyncio.current_task()
+
+    async def _close_source(self, export: StreamExport) -> None:
+        try:
+            await export.source.aclose()
+        except Exception as error:  # noqa: BLE001 - a source may be anybody's code
+            self._handler.stream_failed(export, error)
+
+    async def _drain(self) -> None:
+        if self._drained is None:
+            self._drained = self.loop.create_future()
+        await asyncio.shield(self._drained)
+
+    def discard(self, capabilities: Sequence[Capability]) -> None:
+        """Give back what came with a call or a result that nobody will look at."""
+        for capability in capabilities:
+            if isinstance(capability, Import):
+                self.release(capability)
+            elif isinstance(capability, StreamExport):
+                self.stop_pump(capability)
+                self._close_source_soon(capability)
+
+    def stop_pump(self, export: StreamExport) -> None:
+        """The stream was handed back: its new reader is here."""
+        pump = self._pumps.pop(export.identifier, None)
+        if pump is not None:
+            pump.cancel()
+
+    def _close_source_soon(self, export: StreamExport) -> None:
+        task = self.loop.create_task(self._close_source(export))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(self._read_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close(None)
+            return
+        try:
+            events = self.session.feed_untrusted(data)
+        except ProtocolError as error:
+            self.close(error)
+            return
+        if events:
+            wanted = _TURN_EVENTS * len(data) // len(events)
+            self._read_bytes = min(max(wanted, _READ_BYTES_MIN), _READ_BYTES_MAX)
+        try:
+            for event in events:
+                self._on[type(event)](self, event)
+                if self.is_closed:
+                    return
+            self._after()
+        except Exception as error:  # noqa: BLE001
+            # A bug of this side. Events after this one are lost, so calls would wait for ever: better to end.
+            self.loop.call_exception_handler({"message": "a channel's event could not be handled", "exception": error})
+            self.close(error)
+
+    def _returned(self, event: CallReturned) -> None:
+        future = self._waiting.pop(event.call)
+        if not event.open:
+            self._handler.call_closed(event.call)
+        if not future.done():
+            future.set_result(event)
+            return
+        # Nobody waits any more: what came with the result is given back at once.
+        self.discard(event.capabilities)
+
+    def _failed(self, event: CallFailed) -> None:
+        future = self._waiting.pop(event.call)
+        self._handler.call_closed(event.call)
+        if not future.done():
+            future.set_exception(event.error)
+
+    def _credited_event(self, event: StreamCredited) -> None:
+        self._credited(event.export)
+
+    def _credited(self, export: StreamExport) -> None:
+        if export.identifier not in self._pumps and not export.ended:
+            self._pumps[export.identifier] = self.loop.create_task(self._pump(export))
+
+    def _data(self, event: StreamData) -> None:
+        self.stream(event.stream).receive(event.data)
+
+    def _ended(self, event: StreamEnded) -> None:
+        self.stream(event.stream).finish()
+
+    def _aborted(self, event: StreamAborted) -> None:
+        self.stream(event.stream).fail(event.reason)
+
+    _on: Final[dict[type, Callable[[Peer, Any], None]]] = {
+        CallReceived: lambda self, event: self._handler.call_received(event),
+        CallReturned: _returned,
+        CallFailed: _failed,
+        CallClosed: lambda self, event: self._handler.call_closed(event.call),
+        CallCanceled: lambda self, event: self._handler.call_canceled(event.call),
+        StreamCredited: _credited_event,
+        StreamData: _data,
+        StreamEnded: _ended,
+        StreamAborted: _aborted,
+        LogReceived: lambda self, event: self._handler.log_received(event),
+    }
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def _after(self) -> None:
+        """What every change of the session ends with."""
+        if self.session.dropped:
+            self._drop()
+        if self.session.has_output:
+            self._flush_soon()
+
+    def _drop(self) -> None:
+        dropped = self.session.dropped[:]
+        self.session.dropped.clear()
+        for thing in dropped:
+            if isinstance(thing, Import):
+                self._fail_stream(thing, "the invocation that sent the stream is over")
+                continue
+            if isinstance(thing, StreamExport):
+                if thing.ended:
+                    continue
+                thing.ended = True
+                self.stop_pump(thing)
+                self._close_source_soon(thing)
+            self._handler.export_over(thing)
+
+    @staticmethod
+    def _fail_stream(imported: Import, reason: str) -> None:
+        if isinstance(imported.owner, RemoteStream):
+            imported.owner.fail(reason)
+
+    def _flush_soon(self) -> None:
+        if not self._flushing and not self.is_closed:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.is_closed or not self.session.has_output:
+            return
+        data = self.session.take_outbox()
+        self._log_backlog_bytes = 0
+        if self._broken:
+            return
+        if self._unsent:
+            self._unsent += data
+        else:
+            try:
+                sent = self._socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self._break()
+                return
+            if sent == len(data):
+                return
+            self._unsent += memoryview(data)[sent:]
+        if len(self._unsent) > _UNSENT_BYTES_MAX:
+            self.close(ProtocolError("the peer does not read what it is sent"))
+            return
+        if not self._writing:
+            self._writing = True
+            self.loop.add_writer(self._socket.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._socket.send(memoryview(self._unsent)[:_READ_BYTES_MAX])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            sent = len(self._unsent)
+            self._break()
+        del self._unsent[:sent]
+        if self._drained is not None and len(self._unsent) <= _HIGH_WATER_BYTES:
+            self._drained.set_result(None)
+            self._drained = None
+        if not self._unsent:
+            self._writing = False
+            self.loop.remove_writer(self._socket.fileno())
+
+    def _break(self) -> None:
+        """Nothing can be written any more. What the peer had to say before is still heard, for a moment."""
+        self._broken = True
+        self.loop.call_later(_LAST_WORDS_SECONDS, self.close, None)
+
+    # The end -------------------------------------------------------------------------------------------------------
+
+    def close(self, error: Exception | None) -> None:
+        """Close the channel; everything that waits for the peer fails. Idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.loop.remove_reader(self._socket.fileno())
+        if self._writing:
+            self.loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        self._unsent.clear()
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+        exports, imports = self.session.close()
+        for imported in imports:
+            self._fail_stream(imported, "the other end of the stream is gone")
+        pumps, self._pumps = self._pumps, {}
+        for pump in pumps.values():
+            pump.cancel()
+        for export in exports:
+            if isinstance(export, StreamExport) and not export.ended:
+                export.ended = True
+                self._close_source_soon(export)
+            self._handler.export_over(export)
+        waiting = self._waiting
+        self._waiting = {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(ChannelClosed("the channel was closed before the answer came"))
+        self._handler.closed(error)
+
+    async def wait_closed(self) -> None:
+        """Wait for what `close` left to do: the sources of streams give back what they hold."""
+        self.close(None)
+        while self._chores:
+            await asyncio.wait(self._chores)

@@ -1,0 +1,43 @@
+"""The command line: its commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from tenantry.cli import output
+from tenantry.cli.deploy import deploy
+from tenantry.cli.dev import dev
+from tenantry.cli.doctor import doctor
+from tenantry.errors import TenantryError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tenantry",
+    help="Workers for Platforms on your own machines: a Worker, KV, R2 and D1 for every customer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command()(dev)
+app.command()(deploy)
+app.command()(doctor)
+
+
+@app.callback()
+def _root() -> None:
+    """Makes Typer take the first word as a command, however many there are."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point. Exit status: 0 done, 1 it could not be done, 2 the command line is wrong."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="tenantry")
+    except TenantryError as error:
+        # A mistake of the user's or a refusal of the platform: one line, no traceback.
+        output.fail(" ".join(str(error).split()))
+        sys.exit(1)

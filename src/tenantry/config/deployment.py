@@ -1,0 +1,53 @@
+"""What the data plane must know of a Worker to run it: the control plane's message to the host.
+
+It stands below both, so that neither has to know the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["BindingSpec", "DeployedWorker", "WorkerLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """Limits that the Worker's author asked for. None: the platform's default."""
+
+    cpu_ms: int | None = None
+    subrequests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BindingSpec:
+    """One binding. `type` is Cloudflare's word for it, `fields` what that type carries in upload metadata.
+
+    `{"namespace_id": …}` (kv_namespace), `{"bucket_name": …}` (r2_bucket), `{"id": …, "database_id": …}` (d1, both the
+    same), `{"namespace": …}` (dispatch_namespace), `{"text": …}` (plain_text, secret_text), `{"json": …}` (json).
+    A dispatch_namespace may have an `"outbound": {"worker": {"service": …, "entrypoint": …}, "params": [{"name": …}]}`.
+    """
+
+    name: str
+    type: str
+    # The values are JSON; a secret may be among them, so they stay out of what gets printed.
+    fields: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedWorker:
+    """The version of a Worker that requests go to. `namespace` is None for a Worker outside dispatch namespaces.
+
+    `bundle` is the content address of its files (`BundleStore.folder`), `main_module` a name inside it.
+    """
+
+    namespace: str | None
+    name: str
+    version_id: str
+    bundle: str
+    main_module: str
+    compatibility_date: str
+    compatibility_flags: tuple[str, ...] = ()
+    bindings: tuple[BindingSpec, ...] = ()
+    limits: WorkerLimits = WorkerLimits()

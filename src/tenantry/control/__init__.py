@@ -1,0 +1,8 @@
+"""The control plane: Cloudflare's `/client/v4` REST API over a store of accounts, Workers and resources."""
+
+from tenantry.control.app import create_app
+from tenantry.control.bundles import BundleStore
+from tenantry.control.deployer import Deployments
+from tenantry.control.store import Store
+
+__all__ = ["BundleStore", "Deployments", "Store", "create_app"]

@@ -1,0 +1,57 @@
+"""The control plane as one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.types import ASGIApp
+
+from tenantry.control.bundles import BundleStore
+from tenantry.control.deployer import Deployer, Deployments
+from tenantry.control.edge import Edge
+from tenantry.control.envelope import on_error
+from tenantry.control.routes.account import account_routes
+from tenantry.control.routes.platform import Processes, platform_routes
+from tenantry.control.routes.resources import resource_routes
+from tenantry.control.routes.scripts import script_routes
+from tenantry.control.store import Store
+from tenantry.control.threads import Threads
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    store: Store, bundles: BundleStore, deployments: Deployments, *, processes: Processes = tuple
+) -> ASGIApp:
+    """The control plane over `store` and `bundles`, which stay the caller's to close, after the ASGI lifespan's end.
+
+    `deployments` hears of every change of what is deployed, on the event loop that serves the application.
+    `processes` lists the live worker processes.
+    """
+    threads = Threads()
+    deployer = Deployer(store, deployments, threads)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await deployer.aclose()
+        await asyncio.to_thread(threads.close)
+
+    routes = [
+        *account_routes(store.accounts, threads),
+        *resource_routes(store.resources, threads),
+        *script_routes(store, bundles, deployer, threads),
+    ]
+    app = Litestar(
+        route_handlers=[Router("/client/v4", route_handlers=routes), *platform_routes(processes)],
+        exception_handlers={Exception: on_error},
+        lifespan=[lifespan],
+        # Every reader of a body has a limit of its own.
+        request_max_body_size=None,
+        logging_config=None,
+        openapi_config=None,
+    )
+    return Edge(app, store.accounts, threads)

@@ -1,0 +1,83 @@
+"""Request bodies: read with a bound, and as JSON whatever their content type says (wrangler sends text/plain)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from tenantry.control import limits
+from tenantry.control.bundles import BundleStore
+from tenantry.control.errors import Invalid, TooLarge
+from tenantry.control.threads import Threads
+from tenantry.control.upload import Upload, UploadParser, multipart_boundary_untrusted, parse_json_form_untrusted
+
+__all__ = ["ApiRequest", "read_json_untrusted", "receive_upload_untrusted"]
+
+# Any: user, auth and state of Litestar, none of which is used.
+ApiRequest = Request[Any, Any, Any]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+async def read_json_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
+    """The body as `kind`. Raises Invalid with `code`, or TooLarge with it."""
+    body = await _read(request, limits.JSON_BODY_BYTES_MAX, code)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(code, f"the request body is not what it should be: {error}") from error
+
+
+async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, threads: Threads) -> Upload:
+    """An upload, its bundle complete and durable. Raises Invalid (10021) or TooLarge (10027)."""
+    boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
+    if boundary is None:
+        parse_json_form_untrusted(await _read(request, limits.METADATA_BYTES_MAX, 10027))
+        raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
+    _check_length(request, limits.UPLOAD_BYTES_MAX, 10027)
+    parser = await threads.run(UploadParser, bundles, boundary)
+    try:
+        # Chunks are collected, so that a body in tiny pieces does not cost a thread switch for each.
+        pending = bytearray()
+        async for chunk in _chunks(request):
+            pending += chunk
+            if len(pending) >= limits.UPLOAD_CHUNK_BYTES:
+                await threads.run(parser.feed, bytes(pending))
+                pending.clear()
+        await threads.run(parser.feed, bytes(pending))
+        return await threads.run(parser.finish)
+    finally:
+        # Not awaited: it must also happen when this task is cancelled.
+        threads.start(parser.close)
+
+
+async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:
+    # Not Litestar's own stream: that turns a client that leaves into an internal server error.
+    while True:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise Invalid(10001, "the request body broke off")
+        if event["type"] == "http.request":
+            if body := event.get("body", b""):
+                yield body
+            if not event.get("more_body", False):
+                return
+
+
+async def _read(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+    _check_length(request, bytes_max, code)
+    body = bytearray()
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > bytes_max:
+            raise TooLarge(code, f"the request body is larger than {bytes_max} bytes")
+    return bytes(body)
+
+
+def _check_length(request: ApiRequest, bytes_max: int, code: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > bytes_max):
+        raise TooLarge(code, f"the request body is larger than {bytes_max} bytes")

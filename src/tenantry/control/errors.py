@@ -1,0 +1,43 @@
+"""What can go wrong in the control plane.
+
+    TenantryError
+    └── ControlError           `code` is Cloudflare's number, the message is for the caller
+        ├── Unauthenticated    no token, or a wrong one
+        ├── Invalid            the request can never succeed as it is (also: the name is taken)
+        ├── NotFound           what the request names is not there, or not for this caller
+        └── TooLarge           more bytes, parts or items than the limit
+
+Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
+its own, because Cloudflare's clients retry a 409.
+"""
+
+from __future__ import annotations
+
+from tenantry.errors import TenantryError
+
+__all__ = ["ControlError", "Invalid", "NotFound", "TooLarge", "Unauthenticated"]
+
+
+class ControlError(TenantryError):
+    """The root. The message is read by API clients."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Unauthenticated(ControlError):
+    """9106 without credentials, 10000 with wrong ones."""
+
+
+class Invalid(ControlError):
+    """A request that repeating does not mend."""
+
+
+class NotFound(ControlError):
+    """Not there, or not for this caller: the two look alike."""
+
+
+class TooLarge(ControlError):
+    """Over a limit of `limits.py`."""

@@ -1,0 +1,58 @@
+"""Limits of the control plane, with the source of each number."""
+
+from __future__ import annotations
+
+# Cloudflare: 64 MB of modules before compression. 3 MB or 10 MB compressed do not apply, as nothing is compressed here.
+MODULE_BYTES_TOTAL_MAX = 64 * 1024 * 1024
+# A vendored Python Worker has thousands of files; Cloudflare documents no number. Ours.
+MODULES_MAX = 20_000
+# Parts that are no module (metadata, blobs of other products) come on top.
+UPLOAD_PARTS_MAX = MODULES_MAX + 64
+# Ours: far above what 20,000 bindings' worth of JSON needs.
+METADATA_BYTES_MAX = 1024 * 1024
+# The whole form: the modules, the metadata, and the lines around 20,000 parts.
+UPLOAD_BYTES_MAX = MODULE_BYTES_TOTAL_MAX + METADATA_BYTES_MAX + 16 * 1024 * 1024
+# RFC 2046, section 5.1.1.
+BOUNDARY_CHARACTERS_MAX = 70
+# Bytes of an upload that are handed to a thread at once.
+UPLOAD_CHUNK_BYTES = 256 * 1024
+
+# Linux: NAME_MAX for a segment. The whole name is ours, well below PATH_MAX with a data folder in front.
+MODULE_NAME_BYTES_MAX = 512
+MODULE_NAME_SEGMENT_BYTES_MAX = 255
+MODULE_NAME_SEGMENTS_MAX = 32
+
+# Bodies of the other calls: a name or two.
+JSON_BODY_BYTES_MAX = 64 * 1024
+
+# Cloudflare: 255 for a user Worker (63 applies to workers.dev subdomains, which do not exist here).
+SCRIPT_NAME_CHARACTERS_MAX = 255
+NAMESPACE_NAME_CHARACTERS_MAX = 64
+# Cloudflare documents 512 bytes for KV keys; a title gets the same.
+KV_TITLE_BYTES_MAX = 512
+# Cloudflare: 3 to 63, as in S3.
+BUCKET_NAME_CHARACTERS_MAX = 63
+DATABASE_NAME_CHARACTERS_MAX = 128
+
+# Cloudflare: 128 variables a Worker on paid plans, 5 KB each; other bindings are not counted there.
+BINDINGS_MAX = 512
+VARIABLE_BYTES_MAX = 5 * 1024
+BINDING_NAME_CHARACTERS_MAX = 255
+COMPATIBILITY_FLAGS_MAX = 64
+# Cloudflare: up to 5 minutes.
+CPU_MS_MAX = 300_000
+# Cloudflare: 10,000 on paid plans, 50 on free ones.
+SUBREQUESTS_MAX = 10_000_000
+
+# Cloudflare: per_page of KV namespaces up to 1000; D1 allows 10,000.
+PAGE_ITEMS_MAX = 10_000
+PAGE_ITEMS_DEFAULT = 20
+
+# What a token may be, so that hashing one costs nothing.
+TOKEN_CHARACTERS_MAX = 256
+
+assert UPLOAD_CHUNK_BYTES < METADATA_BYTES_MAX < MODULE_BYTES_TOTAL_MAX < UPLOAD_BYTES_MAX
+assert MODULE_NAME_SEGMENT_BYTES_MAX < MODULE_NAME_BYTES_MAX
+
+OUTBOUND_PARAMS_MAX = 64
+"""Parameters of an outbound Worker. Ours."""

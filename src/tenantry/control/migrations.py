@@ -1,0 +1,123 @@
+"""The numbered steps from an empty file to today's schema. A step that was released is never edited: add one.
+
+Plain SQL that SQLite and PostgreSQL both take. The number of the last step done is in `schema_version`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from tenantry.errors import ConfigError
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+# One tuple of statements for each step; the first is number 1.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE accounts (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, created_on TEXT NOT NULL)",
+        """
+        CREATE TABLE tokens (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            created_on TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE dispatch_namespaces (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            modified_on TEXT NOT NULL,
+            UNIQUE (account_id, name)
+        )
+        """,
+        """
+        CREATE TABLE scripts (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            namespace_id TEXT REFERENCES dispatch_namespaces (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            deployment_id TEXT,
+            created_on TEXT NOT NULL,
+            modified_on TEXT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX scripts_ordinary_name ON scripts (account_id, name) WHERE namespace_id IS NULL",
+        "CREATE UNIQUE INDEX scripts_user_name ON scripts (namespace_id, name) WHERE namespace_id IS NOT NULL",
+        """
+        CREATE TABLE versions (
+            id TEXT PRIMARY KEY NOT NULL,
+            script_id TEXT NOT NULL REFERENCES scripts (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            bundle TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            modules TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            UNIQUE (script_id, number)
+        )
+        """,
+        """
+        CREATE TABLE deployments (
+            id TEXT PRIMARY KEY NOT NULL,
+            script_id TEXT NOT NULL REFERENCES scripts (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            created_on TEXT NOT NULL,
+            UNIQUE (script_id, number)
+        )
+        """,
+        """
+        CREATE TABLE deployment_versions (
+            deployment_id TEXT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+            version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+            percent INTEGER NOT NULL,
+            PRIMARY KEY (deployment_id, version_id)
+        )
+        """,
+        """
+        CREATE TABLE kv_namespaces (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            title TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            UNIQUE (account_id, title)
+        )
+        """,
+        """
+        CREATE TABLE r2_buckets (
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            PRIMARY KEY (account_id, name)
+        )
+        """,
+        """
+        CREATE TABLE d1_databases (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            UNIQUE (account_id, name)
+        )
+        """,
+    ),
+)
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, inside the transaction of `connection`. Raises ConfigError for a newer one."""
+    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS schema_version (number INTEGER NOT NULL)")
+    done = connection.exec_driver_sql("SELECT number FROM schema_version").scalar() or 0
+    if done > len(MIGRATIONS):
+        raise ConfigError(
+            f"the control store is of version {done}, this program knows {len(MIGRATIONS)}: use a newer tenantry"
+        )
+    if done == len(MIGRATIONS):
+        return
+    for step in MIGRATIONS[done:]:
+        for statement in step:
+            connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("DELETE FROM schema_version")
+    connection.exec_driver_sql(f"INSERT INTO schema_version (number) VALUES ({len(MIGRATIONS)})")  # noqa: S608 # our int

@@ -1,0 +1,194 @@
+"""What Workers are bound to: dispatch namespaces, KV namespaces, R2 buckets, D1 databases. Names and ids only.
+
+The bytes belong to the services, which open a resource on first use by the id given here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from tenantry.control.clock import now
+from tenantry.control.database import Database
+from tenantry.control.errors import Invalid, NotFound
+from tenantry.control.names import (
+    bucket_name_untrusted,
+    database_name_untrusted,
+    kv_title_untrusted,
+    namespace_name_untrusted,
+)
+from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets, scripts
+
+__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchNamespace:
+    id: str
+    name: str
+    created_on: str
+    modified_on: str
+    script_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class KvNamespace:
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    name: str
+    created_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class D1Database:
+    id: str
+    name: str
+    created_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list: pages count from 1."""
+
+    number: int
+    size: int
+
+    @property
+    def offset(self) -> int:
+        return (self.number - 1) * self.size
+
+
+class Resources:
+    """The resources of all accounts. Every call names the account; nothing of another is ever seen. Blocks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Dispatch namespaces
+
+    def create_dispatch_namespace(self, account_id: str, name: str) -> DispatchNamespace:
+        """Raises Invalid (10021) for a name that is taken or not valid."""
+        namespace_name_untrusted(name)
+        made = DispatchNamespace(str(uuid.uuid4()), name, now(), now(), 0)
+        self._insert(
+            dispatch_namespaces,
+            Invalid(10021, f"a dispatch namespace with the name {name!r} already exists"),
+            id=made.id,
+            account_id=account_id,
+            name=name,
+            created_on=made.created_on,
+            modified_on=made.modified_on,
+        )
+        return made
+
+    def dispatch_namespaces(self, account_id: str) -> list[DispatchNamespace]:
+        with self._database.read() as connection:
+            rows = connection.execute(_namespaces(account_id).order_by(dispatch_namespaces.c.name)).all()
+        return [DispatchNamespace(*row) for row in rows]
+
+    def dispatch_namespace(self, account_id: str, name: str) -> DispatchNamespace:
+        """Raises NotFound (10007)."""
+        with self._database.read() as connection:
+            row = connection.execute(_namespaces(account_id).where(dispatch_namespaces.c.name == name)).first()
+        if row is None:
+            raise NotFound(10007, f"dispatch namespace {name[:80]!a} not found")
+        return DispatchNamespace(*row)
+
+    # KV namespaces
+
+    def create_kv_namespace(self, account_id: str, title: str) -> KvNamespace:
+        """Raises Invalid (10014) for a title that is taken, (10019) for one that is not valid."""
+        made = KvNamespace(secrets.token_hex(16), kv_title_untrusted(title))
+        taken = Invalid(10014, "create namespace: 'a namespace with this account ID and title already exists'")
+        self._insert(kv_namespaces, taken, id=made.id, account_id=account_id, title=title, created_on=now())
+        return made
+
+    def kv_namespaces(
+        self, account_id: str, page: Page, order: Literal["id", "title"], *, descending: bool
+    ) -> tuple[list[KvNamespace], int]:
+        """One page, and how many there are in all."""
+        column = kv_namespaces.c[order]
+        query = (
+            select(kv_namespaces.c.id, kv_namespaces.c.title)
+            .where(kv_namespaces.c.account_id == account_id)
+            .order_by(column.desc() if descending else column, kv_namespaces.c.id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(page.size).offset(page.offset)).all()
+            total = _count(connection, query)
+        return [KvNamespace(*row) for row in rows], total
+
+    # R2 buckets
+
+    def create_bucket(self, account_id: str, name: str) -> Bucket:
+        """Raises Invalid (10004) for a name that is taken, (10005) for one that is not valid."""
+        made = Bucket(bucket_name_untrusted(name), now())
+        taken = Invalid(10004, "The bucket you tried to create already exists, and you own it.")
+        self._insert(r2_buckets, taken, account_id=account_id, name=name, created_on=made.created_on)
+        return made
+
+    def buckets(self, account_id: str, *, after: str, contains: str, size: int, descending: bool) -> list[Bucket]:
+        """At most `size` buckets by name, beginning behind `after` (an empty text: at the start)."""
+        name = r2_buckets.c.name
+        query = select(name, r2_buckets.c.created_on).where(r2_buckets.c.account_id == account_id)
+        if contains:
+            query = query.where(name.contains(contains, autoescape=True))
+        if after:
+            query = query.where(name < after if descending else name > after)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(name.desc() if descending else name).limit(size)).all()
+        return [Bucket(*row) for row in rows]
+
+    # D1 databases
+
+    def create_database(self, account_id: str, name: str) -> D1Database:
+        """Raises Invalid (7502) for a name that is taken, (7400) for one that is not valid."""
+        made = D1Database(str(uuid.uuid4()), database_name_untrusted(name), now())
+        taken = Invalid(7502, f"Database with name '{name}' already exists")
+        self._insert(d1_databases, taken, id=made.id, account_id=account_id, name=name, created_on=made.created_on)
+        return made
+
+    def databases(self, account_id: str, page: Page, name: str | None) -> tuple[list[D1Database], int]:
+        """One page, of the database called `name` only if given, and how many there are in all."""
+        query = (
+            select(d1_databases.c.id, d1_databases.c.name, d1_databases.c.created_on)
+            .where(d1_databases.c.account_id == account_id)
+            .order_by(d1_databases.c.created_on, d1_databases.c.id)
+        )
+        if name is not None:
+            query = query.where(d1_databases.c.name == name)
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(page.size).offset(page.offset)).all()
+            total = _count(connection, query)
+        return [D1Database(*row) for row in rows], total
+
+    def _insert(self, table: Table, taken: Invalid, **values: str) -> None:
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(table).values(**values))
+        except IntegrityError as error:
+            raise taken from error
+
+
+def _namespaces(account_id: str) -> Select[str, str, str, str, int]:
+    count = select(func.count()).where(scripts.c.namespace_id == dispatch_namespaces.c.id).scalar_subquery()
+    return select(
+        dispatch_namespaces.c.id,
+        dispatch_namespaces.c.name,
+        dispatch_namespaces.c.created_on,
+        dispatch_namespaces.c.modified_on,
+        count,
+    ).where(dispatch_namespaces.c.account_id == account_id)
+
+
+def _count(connection: Connection, query: Select[str, str] | Select[str, str, str]) -> int:
+    return connection.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()

@@ -1,0 +1,128 @@
+"""The tables of the control store, for SQLAlchemy to build statements with.
+
+`migrations.py` makes them; a test holds the two together. Times are ISO 8601 in UTC with `Z`, documents JSON: plain
+TEXT that every database reads alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+
+METADATA = MetaData()
+
+accounts = Table(
+    "accounts",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 32 hex digits
+    Column("name", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 16 hex digits, a part of the token, not secret
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the whole token; its entropy makes a slow hash pointless
+    Column("created_on", Text, nullable=False),
+)
+
+dispatch_namespaces = Table(
+    "dispatch_namespaces",
+    METADATA,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    Column("modified_on", Text, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+scripts = Table(
+    "scripts",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 32 hex digits: Cloudflare's `tag`
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("namespace_id", Text, ForeignKey("dispatch_namespaces.id", ondelete="CASCADE")),  # NULL: an ordinary Worker
+    Column("name", Text, nullable=False),
+    Column("deployment_id", Text),  # the current one; NULL only inside the transaction that makes the script
+    Column("created_on", Text, nullable=False),
+    Column("modified_on", Text, nullable=False),
+)
+# NULLs are distinct to a unique index, so each kind of Worker has one of its own.
+Index(
+    "scripts_ordinary_name",
+    scripts.c.account_id,
+    scripts.c.name,
+    unique=True,
+    sqlite_where=text("namespace_id IS NULL"),
+    postgresql_where=text("namespace_id IS NULL"),
+)
+Index(
+    "scripts_user_name",
+    scripts.c.namespace_id,
+    scripts.c.name,
+    unique=True,
+    sqlite_where=text("namespace_id IS NOT NULL"),
+    postgresql_where=text("namespace_id IS NOT NULL"),
+)
+
+versions = Table(
+    "versions",
+    METADATA,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("script_id", Text, ForeignKey("scripts.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, in the order of their making
+    Column("bundle", Text, nullable=False),  # content address
+    Column("metadata", Text, nullable=False),  # JSON of `scripts.VersionMetadata`
+    Column("modules", Text, nullable=False),  # JSON {name: content type}; apart, for it can be large and is rarely read
+    Column("created_on", Text, nullable=False),
+    UniqueConstraint("script_id", "number"),
+)
+
+deployments = Table(
+    "deployments",
+    METADATA,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("script_id", Text, ForeignKey("scripts.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("created_on", Text, nullable=False),
+    UniqueConstraint("script_id", "number"),
+)
+
+deployment_versions = Table(
+    "deployment_versions",
+    METADATA,
+    Column("deployment_id", Text, ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True),
+    Column("version_id", Text, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("percent", Integer, nullable=False),  # the percents of a deployment add up to 100
+)
+
+kv_namespaces = Table(
+    "kv_namespaces",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 32 hex digits
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    UniqueConstraint("account_id", "title"),
+)
+
+r2_buckets = Table(
+    "r2_buckets",
+    METADATA,
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("created_on", Text, nullable=False),
+)
+
+d1_databases = Table(
+    "d1_databases",
+    METADATA,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)

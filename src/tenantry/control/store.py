@@ -1,0 +1,32 @@
+"""The control store: what the platform knows of accounts, tokens, Workers and resources, in one database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tenantry.config.deployment import DeployedWorker
+from tenantry.control.accounts import Accounts
+from tenantry.control.database import Database
+from tenantry.control.resources import Resources
+from tenantry.control.scripts import Scripts
+
+__all__ = ["Store"]
+
+
+class Store:
+    """One room for each noun, over one database. All calls block; they may come from any thread."""
+
+    def __init__(self, file: Path, *, durable: bool = True) -> None:
+        """Open or make the database at `file`. `durable`: commits survive a power cut. Raises ConfigError."""
+        self._database = Database(file, durable=durable)
+        self.accounts = Accounts(self._database)
+        self.resources = Resources(self._database)
+        self.scripts = Scripts(self._database)
+
+    def all_deployed(self) -> Iterator[DeployedWorker]:
+        """Every Worker that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""
+        return self.scripts.all_deployed()
+
+    def close(self) -> None:
+        self._database.close()

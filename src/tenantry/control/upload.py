@@ -1,0 +1,222 @@
+"""The upload form, section 7 of RFC 7578 as Cloudflare's clients speak it: bytes in, files in a staging folder out.
+
+`UploadParser` is fed chunks as they arrive and keeps no more in memory than one chunk and the `metadata` part. It
+blocks for disk writes, so it runs in a thread. Clients differ in three ways:
+
+* wrangler: part name = file name = module name, `metadata` first, without a type;
+* SDK 5.x: every module part is named `files`, the module name is the file name, `metadata` last;
+* SDK 4.x, curl: part name = module name, the file name is `upload`, the name again, or absent.
+
+So the names are settled at the end, when all parts and `main_module` are known.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import msgspec
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+from tenantry.control import limits
+from tenantry.control.bundles import BundleStore, StagedFile
+from tenantry.control.errors import Invalid, TooLarge
+from tenantry.control.metadata import Metadata, parse_metadata_untrusted
+from tenantry.control.names import module_name_untrusted
+
+__all__ = ["Upload", "UploadParser", "multipart_boundary_untrusted", "parse_json_form_untrusted"]
+
+_FILES_PART = re.compile(r"files(\[[0-9]*\])?")
+_EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+# The two parts that are no module: `settings` belongs to other calls and is harmless here.
+_METADATA_PART = "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A complete upload: `bundle` is its content address, `modules` maps each name to its content type."""
+
+    metadata: Metadata
+    bundle: str
+    modules: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    filename: str | None
+    content_type: str
+    file: StagedFile
+
+
+def multipart_boundary_untrusted(content_type: str) -> str | None:
+    """The boundary of a multipart form, None for another type. Raises Invalid (10021)."""
+    kind, options = parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        return None
+    boundary = str(options.get("boundary", ""))
+    if not 0 < len(boundary) <= limits.BOUNDARY_CHARACTERS_MAX or not boundary.isascii() or not boundary.isprintable():
+        raise Invalid(10021, "the multipart boundary is missing or not valid")
+    return boundary
+
+
+def parse_json_form_untrusted(body: bytes) -> Metadata:
+    """The form without modules, `{"metadata": {…}}`. Raises Invalid (10021)."""
+
+    class Form(msgspec.Struct):
+        metadata: msgspec.Raw
+
+    try:
+        form = msgspec.json.decode(body, type=Form)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(10021, f"the body is neither a multipart form nor JSON with metadata: {error}") from error
+    return parse_metadata_untrusted(bytes(form.metadata))
+
+
+class UploadParser:
+    """Feed it the body, then `finish` it; `close` it in any case. Safe to close while another thread feeds it.
+
+    `feed` and `finish` raise Invalid (10021) and TooLarge (10027), after which only `close` may follow.
+    """
+
+    def __init__(self, bundles: BundleStore, boundary: str) -> None:
+        self._parser = PushMultipartParser(boundary, max_segment_count=limits.UPLOAD_PARTS_MAX)
+        self._staging = bundles.stage()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._total_bytes = 0
+        self._module_bytes = 0
+        self._parts: list[_Part] = []
+        self._segment: MultipartSegment | None = None
+        self._metadata: bytearray | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        with self._lock:
+            if self._closed or not chunk:
+                return
+            self._total_bytes += len(chunk)
+            if self._total_bytes > limits.UPLOAD_BYTES_MAX:
+                raise TooLarge(10027, f"the upload is larger than {limits.UPLOAD_BYTES_MAX} bytes")
+            try:
+                for event in self._parser.parse(chunk):
+                    self._on_event(event)
+            except ParserLimitReached as error:
+                raise TooLarge(
+                    10027, f"the multipart form has too many or too large headers or parts: {error}"
+                ) from error
+            except MultipartError as error:
+                raise Invalid(10021, f"the multipart form is malformed: {error}") from error
+
+    def finish(self) -> Upload:
+        """The upload, its bundle durable."""
+        with self._lock:
+            try:
+                self._parser.close()
+            except MultipartError as error:
+                raise Invalid(10021, f"the multipart form is malformed: {error}") from error
+            if self._metadata is None:
+                raise Invalid(10021, "the form has no part named metadata")
+            metadata = parse_metadata_untrusted(bytes(self._metadata))
+            parts = _name_parts(self._parts, metadata.main_module)
+            try:
+                bundle = self._staging.commit({name: part.file for name, part in parts.items()})
+            except ValueError as error:
+                raise Invalid(10021, f"module names collide: {error}") from error
+            return Upload(metadata, bundle, {name: part.content_type for name, part in parts.items()})
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._staging.close()
+
+    def _on_event(self, event: MultipartSegment | bytes | bytearray | None) -> None:
+        if isinstance(event, MultipartSegment):
+            self._begin(event)
+        elif event is None:
+            self._end()
+        else:
+            self._data(bytes(event))
+
+    def _begin(self, segment: MultipartSegment) -> None:
+        if not segment.name:
+            raise Invalid(10021, "a part of the form has no name")
+        self._segment = segment
+        if segment.name == _METADATA_PART:
+            if self._metadata is not None:
+                raise Invalid(10021, "the form has two parts named metadata")
+            self._metadata = bytearray()
+        else:
+            if len(self._parts) >= limits.MODULES_MAX:
+                raise TooLarge(10027, f"more than {limits.MODULES_MAX} modules")
+            self._staging.begin_file()
+
+    def _data(self, data: bytes) -> None:
+        assert self._segment is not None, "data outside a part"
+        if self._segment.name == _METADATA_PART:
+            assert self._metadata is not None, "begun with the part"
+            self._metadata += data
+            if len(self._metadata) > limits.METADATA_BYTES_MAX:
+                raise TooLarge(10027, f"metadata is larger than {limits.METADATA_BYTES_MAX} bytes")
+            return
+        self._module_bytes += len(data)
+        if self._module_bytes > limits.MODULE_BYTES_TOTAL_MAX:
+            raise TooLarge(10027, f"the modules are larger than {limits.MODULE_BYTES_TOTAL_MAX} bytes together")
+        self._staging.write(data)
+
+    def _end(self) -> None:
+        segment = self._segment
+        assert segment is not None, "the end of no part"
+        self._segment = None
+        if segment.name == _METADATA_PART:
+            return
+        assert segment.name, "checked at its begin"
+        content_type = segment.content_type or "application/octet-stream"
+        if len(content_type) > 200 or not content_type.isascii() or not content_type.isprintable():
+            raise Invalid(10021, "a part of the form has a content type that is not valid")
+        self._parts.append(_Part(segment.name, _filename(segment), content_type, self._staging.end_file()))
+
+
+def _filename(segment: MultipartSegment) -> str | None:
+    """The file name; the extended spelling of RFC 5987 wins, which the parser does not read."""
+    extended = _EXTENDED_FILENAME.search(segment.header("Content-Disposition", ""))
+    if extended is None:
+        filename: str | None = segment.filename
+        return filename
+    try:
+        return unquote(extended.group(1), errors="strict")
+    except UnicodeDecodeError as error:
+        raise Invalid(10021, "a part of the form has a file name that is not UTF-8") from error
+
+
+def _name_parts(parts: list[_Part], main_module: str) -> dict[str, _Part]:
+    """Module name → part, by the rules at the top. Raises Invalid (10021)."""
+    named = _unique([(_module_name(part), part) for part in parts])
+    if main_module in named:
+        return named
+    if any(part.filename == main_module or part.filename == f"./{main_module}" for part in parts):
+        return _unique([(part.filename or part.name, part) for part in parts])
+    raise Invalid(10021, f"No such module {main_module!a}: main_module must be the name of one of the form's parts")
+
+
+def _module_name(part: _Part) -> str:
+    if _FILES_PART.fullmatch(part.name) and part.filename:
+        return part.filename
+    return part.name
+
+
+def _unique(named: list[tuple[str, _Part]]) -> dict[str, _Part]:
+    modules: dict[str, _Part] = {}
+    for raw, part in named:
+        name = module_name_untrusted(raw)
+        if name in modules:
+            raise Invalid(10021, f"two modules have the name {name[:100]!a}")
+        modules[name] = part
+    return modules

@@ -1,0 +1,12 @@
+"""The host: joins wire, sandbox and services.
+
+It starts worker processes, sends them invocations, and resolves what they call against the table that was made when the
+Worker was deployed.
+"""
+
+from tenantry.host.bytecode import BytecodeCache
+from tenantry.host.host import Answer, Host
+from tenantry.host.logs import LogEvent
+from tenantry.host.runtime import PythonRuntime, Runtime
+
+__all__ = ["Answer", "BytecodeCache", "Host", "LogEvent", "PythonRuntime", "Runtime"]

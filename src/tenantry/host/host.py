@@ -1,0 +1,248 @@
+"""The host: every deployed Worker, its pool, and the way in for whoever has an event to deliver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from tenantry.config.deployment import DeployedWorker
+from tenantry.config.egress import PUBLIC, EgressPolicies
+from tenantry.config.plans import DEFAULT_PLANS, Plans
+from tenantry.errors import ConfigError, ProtocolError, WorkerNotFound, WorkerThrew
+from tenantry.host.admission import Admission
+from tenantry.host.bindings import CapabilityTable
+from tenantry.host.egress import Egress, EgressNetwork, Lookup
+from tenantry.host.egress.proxies import Proxies
+from tenantry.host.forms import FormsTarget
+from tenantry.host.limits import IDLE_SECONDS_MAX, LIVE_PROCESSES_MAX
+from tenantry.host.logs import LogSink
+from tenantry.host.namespaces import NamespaceTarget
+from tenantry.host.outbound import FetchTarget
+from tenantry.host.pool import WorkerPool
+from tenantry.host.process import WorkerProcess
+from tenantry.host.runtime import Runtime
+from tenantry.host.targets import Thing, close_streams, give_back
+from tenantry.host.watchdog import Watchdog
+from tenantry.services import Service, ServiceSettings
+from tenantry.streams import ByteStream, is_byte_stream
+from tenantry.wire.events import InvocationKind, PeerError
+from tenantry.wire.values import RequestValue, ResponseValue, capability, decode_untrusted, encode
+
+__all__ = ["Answer", "Host"]
+
+_log = structlog.get_logger()
+_FORM_THREADS: Final = 2
+
+
+@dataclass(slots=True)
+class Answer:
+    """A Worker's response. `stream` is its body where `response.body` is not; whoever has the answer closes it."""
+
+    response: ResponseValue
+    stream: ByteStream | None = None
+
+
+class Host:
+    """All of the data plane behind its listeners, for one account. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        data: Path,
+        account: str,
+        runtime: Runtime,
+        log_sink: LogSink,
+        durability: str = "full",
+        egress: EgressPolicies = PUBLIC,
+        lookup: Lookup | None = None,
+        plans: Plans = DEFAULT_PLANS,
+    ) -> None:
+        """`lookup` resolves names for `fetch()`; None: as the machine does."""
+        self._runtime = runtime
+        self._log_sink = log_sink
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[tuple[str | None, str], WorkerPool] = {}
+        self._live: set[WorkerProcess] = set()
+        self._watchdog = Watchdog()
+        self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
+        self._services = _open_services(ServiceSettings(data / "accounts" / account, durability))
+        self._plans = plans
+        self._admissions: dict[tuple[str | None, str], Admission] = {}
+        self._policies = egress
+        self._network = EgressNetwork(lookup)
+        self._proxies = Proxies(self._network, egress)
+        self._egress: dict[tuple[str | None, str], Egress] = {}
+        self._forms = FormsTarget(data / "spool", self._executor)
+        self._reaper = self._loop.call_later(IDLE_SECONDS_MAX, self._reap)
+
+    # Deployments ---------------------------------------------------------------------------------------------------
+
+    def deployed(self, worker: DeployedWorker) -> None:
+        """From now on requests go to this version; what runs on the one before is finished there."""
+        key = (worker.namespace, worker.name)
+        egress = self._egress.get(key) or Egress(self._network, self._policies.of(*key))
+        table = CapabilityTable(
+            worker,
+            self._services,
+            lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
+            FetchTarget(egress, self.find),
+            self._forms,
+        )
+        table.assignment.proxy = self._proxies.url(*key)
+        self._egress[key] = egress
+        plan = self._plans.of(*key)
+        admission = self._admissions.get(key)
+        if admission is None:
+            admission = self._admissions[key] = Admission(plan.concurrent_invocations, plan.queued_invocations)
+        pool = WorkerPool(
+            worker,
+            table,
+            self._runtime,
+            self._log_sink,
+            self._watchdog.watch,
+            self._process_started,
+            self._ended,
+            plan,
+            admission,
+        )
+        before = self._pools.get(key)
+        self._pools[key] = pool
+        if before is not None:
+            before.retire(pool)
+
+    def removed(self, namespace: str | None, name: str) -> None:
+        self._egress.pop((namespace, name), None)
+        self._admissions.pop((namespace, name), None)
+        pool = self._pools.pop((namespace, name), None)
+        if pool is not None:
+            pool.retire()
+
+    def load(self, workers: Iterable[DeployedWorker]) -> None:
+        """What was deployed before this start. A Worker that cannot be set up is left out, and said so."""
+        for worker in workers:
+            try:
+                self.deployed(worker)
+            except ConfigError as error:
+                _log.error("a Worker is not served", worker=worker.name, reason=str(error))
+
+    def find(self, namespace: str | None, name: str) -> WorkerPool | None:
+        return self._pools.get((namespace, name))
+
+    # Events --------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, worker: str, request: RequestValue, body: ByteStream | None = None) -> Answer:
+        """Deliver an HTTP request to a Worker outside dispatch namespaces. `body` replaces the request's own.
+
+        Raises InvocationError. Cancelling tells the Worker that its client left.
+        """
+        pool = self._pools.get((None, worker))
+        things: list[Thing] = []
+        if body is not None:
+            request.body = 0
+            things.append(body)
+        if pool is None:
+            await close_streams(things)
+            raise WorkerNotFound
+        try:
+            reply = await pool.invoke(InvocationKind.FETCH, "fetch", encode([request]), things)
+        except PeerError as error:
+            raise WorkerThrew(error.name, error.message) from error
+        answer: Answer | None = None
+        try:
+            answer = _answer(decode_untrusted(reply.payload), reply.things)
+            return answer
+        except ProtocolError as error:
+            raise WorkerThrew("TypeError", f"the Worker's response cannot be used: {error}") from error
+        finally:
+            if reply.things:  # only its body is of use, whatever came with it
+                body = answer.stream if answer is not None else None
+                await give_back([thing for thing in reply.things if thing is not body])
+
+    # Processes -----------------------------------------------------------------------------------------------------
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The live worker processes, for whoever watches the platform."""
+        return [
+            {
+                "pid": process.process.pid,
+                "worker": process.worker.name,
+                "namespace": process.worker.namespace,
+                "version": process.worker.version_id,
+                "in_flight": len(process.invocations),
+            }
+            for process in self._live
+        ]
+
+    def _process_started(self, process: WorkerProcess) -> None:
+        self._live.add(process)
+        listener = process.process.listener
+        if listener is not None:
+            worker = process.worker
+            process.proxy = self._proxies.open(
+                listener, worker.namespace, worker.name, lambda message: process.emit("warn", message)
+            )
+        if len(self._live) > LIVE_PROCESSES_MAX:
+            idle = [live for live in self._live if not live.invocations and live is not process]
+            if idle:
+                self._evict(min(idle, key=lambda live: live.used_at))
+
+    def _ended(self, process: WorkerProcess) -> None:
+        self._live.discard(process)
+
+    def _evict(self, process: WorkerProcess) -> None:
+        process.retiring = True
+        process.kill()
+
+    def _reap(self) -> None:
+        """End the processes that had nothing to do for a while."""
+        now = self._loop.time()
+        for process in list(self._live):
+            if not process.invocations and now - process.used_at >= IDLE_SECONDS_MAX:
+                self._evict(process)
+            elif not process.invocations:
+                self._watchdog.glance(process)
+        self._reaper = self._loop.call_later(IDLE_SECONDS_MAX / 4, self._reap)
+
+    async def aclose(self) -> None:
+        """End every process, then close the services: what was acknowledged is kept."""
+        self._reaper.cancel()
+        self._watchdog.close()
+        for pool in list(self._pools.values()):
+            await pool.aclose()
+        for process in list(self._live):  # of versions before
+            self._evict(process)
+            await process.wait_closed()
+        await self._runtime.aclose()
+        await self._proxies.aclose()
+        await self._network.aclose()
+        for service in {id(service): service for service, _ in self._services.values()}.values():
+            await service.aclose()
+        self._executor.shutdown(wait=True)
+
+
+def _answer(value: Any, things: list[Thing]) -> Answer:
+    if not isinstance(value, ResponseValue):
+        raise ProtocolError("it is not a Response")
+    if value.body is None or isinstance(value.body, bytes):
+        return Answer(value)
+    stream = capability(value.body, things)
+    if not is_byte_stream(stream):
+        raise ProtocolError("its body is not a stream")
+    return Answer(value, stream)
+
+
+def _open_services(settings: ServiceSettings) -> dict[str, tuple[Service, str]]:
+    """The installed services by binding type, each with the field that names its resource."""
+    services: dict[str, tuple[Service, str]] = {}
+    for entry_point in entry_points(group="tenantry.services"):
+        factory = entry_point.load()
+        service = factory(settings)
+        for binding_type, field in factory.binding_types.items():
+            services[binding_type] = (service, field)
+    return services

@@ -1,0 +1,78 @@
+"""One event delivery, as the host knows it: whose it is, what it may use, and what it has used."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tenantry.errors import InvocationError
+from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.wire.events import InvocationKind
+
+if TYPE_CHECKING:
+    from tenantry.config.deployment import DeployedWorker
+    from tenantry.host.admission import Admission
+    from tenantry.host.process import WorkerProcess
+
+__all__ = ["Invocation", "LogAllowance"]
+
+
+@dataclass(slots=True, eq=False)
+class LogAllowance:
+    """What was logged, of LOG_BYTES_MAX."""
+
+    since: float = 0.0
+    used_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Invocation:
+    """`deadline` is on the loop's clock. What it counts is counted here, never by the worker."""
+
+    worker: DeployedWorker
+    process: WorkerProcess
+    call: int
+    kind: InvocationKind
+    depth: int
+    deadline: float
+    terms: Terms = NO_TERMS
+    caller: Invocation | None = None
+    """The invocation that called for it; None where an event from outside did."""
+    admission: Admission | None = None
+    """Where it holds a place, until it is over."""
+    answered: bool = False
+    canceled: bool = False
+    cpu_seconds: float = 0.0
+    subrequests: int = 0
+    failure: InvocationError | None = None
+    stopped: bool = False
+    """Its time was over, and it was told."""
+    log: LogAllowance = field(default_factory=LogAllowance)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Calls that its code made and that are not answered."""
+
+    @property
+    def cpu_seconds_max(self) -> float:
+        limit = self.process.allowance.cpu_seconds
+        return limit if self.terms.cpu_seconds_max is None else min(limit, self.terms.cpu_seconds_max)
+
+    @property
+    def subrequests_max(self) -> int:
+        limit = self.process.allowance.subrequests
+        return limit if self.terms.subrequests_max is None else min(limit, self.terms.subrequests_max)
+
+    def is_called_by(self, worker: DeployedWorker) -> bool:
+        """Whether an invocation of a Worker, of whichever version, waits for this one, or is it."""
+        each: Invocation | None = self
+        while each is not None:
+            if each.worker.name == worker.name and each.worker.namespace == worker.namespace:
+                return True
+            each = each.caller
+        return False
+
+    def over(self) -> None:
+        """Nothing of it is left: its place is another's."""
+        if self.admission is not None:
+            self.admission.leave()
+            self.admission = None

@@ -1,0 +1,83 @@
+"""The host's limits. Workers for Platforms' defaults where it has them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tenantry.config.limits import CPU_MS_MIN
+
+CPU_SECONDS_MIN: Final = CPU_MS_MIN / 1000
+"""The least that a call may ask for by `limits.cpuMs`."""
+
+QUEUE_SECONDS_MAX: Final = 30.0
+"""An invocation that waited this long behind others is refused."""
+
+MEMORY_LOOK_CPU_SECONDS: Final = 0.01
+"""A process's memory is looked at each time that it used so much CPU, which is what touching 50 MiB costs at least.
+So the looks cost a share of what it uses, however many processes there are."""
+
+MEMORY_BLANK_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What a process may have when it begins and is not charged for. A blank one has less than half of that; whoever grows
+faster than the host reads gains no more."""
+
+START_GRACE_CPU_SECONDS: Final = 0.25
+START_GRACE_SECONDS: Final = 1.0
+"""An import that was interrupted, because it took too long, has these to say where; then its process is ended."""
+
+WAIT_UNTIL_SECONDS_MAX: Final = 30.0
+"""What goes on after the answer, unless somebody still reads a body or holds a stub."""
+CANCEL_SECONDS_MAX: Final = 5.0
+"""An invocation that was told to stop and does not is stopped together with its process."""
+
+REFUSED_CALLS_MAX: Final = 10_000
+"""Calls beyond a limit, each of which is told so. A process that makes more of them is ended."""
+
+DEPTH_MAX: Final = 16
+"""Workers that call Workers."""
+
+LOG_BYTES_MAX: Final = 256 * 1024
+"""Log text of one invocation, or of LOG_SECONDS outside of any. Cloudflare: 256 KB."""
+LOG_EVENT_BYTES: Final = 64
+"""What an event counts for beyond its text: to show one costs more than its bytes."""
+LOG_SECONDS: Final = 60.0
+
+PROCESSES_PER_WORKER_MAX: Final = 4
+BUSY_INVOCATIONS: Final = 64
+"""A process that holds this many gets help."""
+BUSY_CPU_SHARE: Final = 0.9
+"""So does one that used this share of a processor since the last look, and answered nothing."""
+
+IDLE_SECONDS_MAX: Final = 60.0
+LIVE_PROCESSES_MAX: Final = 5000
+
+BACKOFF_SECONDS_FIRST: Final = 0.1
+BACKOFF_SECONDS_MAX: Final = 30.0
+BACKOFF_CRASHES_FREE: Final = 2
+"""Crashes in a row that are answered with a fresh process at once."""
+BACKOFF_WAIT_SECONDS_MAX: Final = 2.0
+"""A request waits this long for a Worker that is held back; longer, and it is told to come again."""
+START_ATTEMPTS_MAX: Final = 3
+"""Processes that a request tries which end before it can be sent to them."""
+HEALTHY_SECONDS: Final = 10.0
+"""A process that lived this long ends its Worker's row of crashes."""
+
+TICK_SECONDS: Final = 0.02
+"""How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
+
+UNPAID_CPU_SECONDS_MAX: Final = 1.0
+"""CPU that a process may use while it holds no invocation, beyond what is forgiven: threads that go on, say."""
+UNPAID_CPU_SHARE: Final = 0.05
+"""Forgiven: this share of the time, for an event loop and a collector that have their own pace."""
+QUIET_LOOKS: Final = 25
+"""A process without invocations that used less than that at so many looks in a row is left alone for a while."""
+UNPAID_CPU_SECONDS_PER_INVOCATION: Final = 0.0005
+"""Forgiven too, for what tidying up after an answer costs."""
+
+FORM_FIELD_BYTES_MAX: Final = 1024 * 1024
+FORM_FIELDS_BYTES_MAX: Final = 16 * 1024 * 1024
+FORM_PARTS_MAX: Final = 1000
+"""Bounds of a form that the host takes apart. Files do not count: they lie on disk."""
+
+COMPILE_SECONDS_MAX: Final = 30.0
+COMPILE_SOURCE_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Sources of one bundle that are compiled ahead; the rest compiles when it is imported."""

@@ -1,0 +1,270 @@
+"""The processes of one version of a Worker: none at rest, the first on demand, more while they are busy.
+
+A Worker whose processes crash is held back, longer each time, so that a crash loop costs its own requests and not the
+machine. A pool that was replaced by a newer version finishes what it holds and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from tenantry.config.deployment import DeployedWorker
+from tenantry.config.plans import DEFAULT_PLANS, Plan
+from tenantry.errors import LimitExceeded, StartLimitExceeded, TenantryError, WorkerCrashed
+from tenantry.host.admission import Admission
+from tenantry.host.allowance import allow
+from tenantry.host.bindings import CapabilityTable
+from tenantry.host.invocation import Invocation
+from tenantry.host.limits import (
+    BACKOFF_CRASHES_FREE,
+    BACKOFF_SECONDS_FIRST,
+    BACKOFF_SECONDS_MAX,
+    BACKOFF_WAIT_SECONDS_MAX,
+    BUSY_INVOCATIONS,
+    DEPTH_MAX,
+    HEALTHY_SECONDS,
+    PROCESSES_PER_WORKER_MAX,
+    START_ATTEMPTS_MAX,
+)
+from tenantry.host.logs import LogSink
+from tenantry.host.process import WorkerProcess
+from tenantry.host.runtime import Runtime
+from tenantry.host.targets import Reply, Thing, close_streams
+from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
+from tenantry.wire.events import InvocationKind, PeerError
+
+__all__ = ["WorkerPool"]
+
+_log = structlog.get_logger()
+
+
+class WorkerPool:
+    def __init__(
+        self,
+        worker: DeployedWorker,
+        table: CapabilityTable,
+        runtime: Runtime,
+        log_sink: LogSink,
+        on_busy: Callable[[WorkerProcess], None],
+        on_started: Callable[[WorkerProcess], None],
+        on_ended: Callable[[WorkerProcess], None],
+        plan: Plan = DEFAULT_PLANS.default,
+        admission: Admission | None = None,
+    ) -> None:
+        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan."""
+        self.worker = worker
+        self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
+        self._allowance = allow(worker.limits, plan)
+        self.processes: list[WorkerProcess] = []
+        self._table = table
+        self._assignment = encode_assignment(table.assignment)
+        self._runtime = runtime
+        self._log_sink = log_sink
+        self._on_busy = on_busy
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._loop = asyncio.get_running_loop()
+        self._starting: asyncio.Task[WorkerProcess] | None = None
+        self._waiting = 0
+        self._retired = False
+        self._successor: WorkerPool | None = None
+        self._crashes = 0
+        self._held_until = 0.0
+
+    async def invoke(
+        self,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        things: Sequence[Thing],
+        depth: int = 0,
+        terms: Terms = NO_TERMS,
+        caller: Invocation | None = None,
+    ) -> Reply:
+        """Run an invocation of the Worker. Raises as WorkerProcess.invoke does, and Overloaded.
+
+        The streams in `things` are closed, whatever happens. `caller` is the invocation whose code calls, if one does.
+        """
+        pool: WorkerPool | None = None
+        process: WorkerProcess | None = None
+        try:
+            if depth > DEPTH_MAX:
+                raise LimitExceeded(f"Workers may call one another {DEPTH_MAX} deep.")
+            if caller is not None and caller.is_called_by(self.worker):
+                self.admission.enter_nested()  # to queue here would be to wait for itself
+            elif not self.admission.try_enter():
+                await self.admission.enter()
+            pool = self._newest()
+            process = await pool._find_process()
+        finally:
+            if process is None:
+                if pool is not None:
+                    self.admission.leave()
+                await close_streams(list(things))
+        return await pool._ask(process, kind, method, payload, things, depth, terms, caller)
+
+    async def _ask(
+        self,
+        process: WorkerProcess,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        things: Sequence[Thing],
+        depth: int,
+        terms: Terms,
+        caller: Invocation | None,
+    ) -> Reply:
+        try:
+            return await process.invoke(
+                kind, method, payload, things, depth, terms=terms, caller=caller, admission=self.admission
+            )
+        except PeerError as error:
+            if error.code != START_FAILED_CODE:
+                raise
+            self._crashed(process)
+            process.kill()
+            if process.interrupted_at:
+                raise StartLimitExceeded("Worker exceeded its start-up limit: its log says where.") from error
+            raise WorkerCrashed("The Worker could not be started: its log says why.") from error
+
+    def _newest(self) -> WorkerPool:
+        """The pool to run in: who waited for a place meets the version that is deployed by now."""
+        pool = self
+        while pool._successor is not None:
+            pool = pool._successor
+        return pool
+
+    def retire(self, successor: WorkerPool | None = None) -> None:
+        """Take no more invocations; end each process with the last that it holds."""
+        self._retired = True
+        self._successor = successor
+        for process in list(self.processes):
+            self._retire(process)
+
+    def _retire(self, process: WorkerProcess) -> None:
+        process.retiring = True
+        if not process.invocations:
+            process.kill()
+
+    # Choosing a process --------------------------------------------------------------------------------------------
+
+    def _choose(self) -> WorkerProcess | None:
+        """The process that is least busy, or None when there is none that answers. May start another beside it."""
+        best: WorkerProcess | None = None
+        for process in self.processes:
+            if process.retiring:
+                continue
+            held = len(process.invocations)
+            if not process.held and (best is None or held < len(best.invocations)):
+                best = process
+        if best is None:
+            if len(self.processes) < PROCESSES_PER_WORKER_MAX:
+                return None
+            # All of them hold their processors: wait with the others, for the one that is free or killed first.
+            return min(self.processes, key=lambda process: len(process.invocations))
+        if len(best.invocations) >= BUSY_INVOCATIONS and len(self.processes) < PROCESSES_PER_WORKER_MAX:
+            self._start_soon()
+        return best
+
+    async def _find_process(self) -> WorkerProcess:
+        """A process to ask now: no turn of the loop may come between this and the question."""
+        for _ in range(START_ATTEMPTS_MAX):
+            process = self._choose() or await self._wait_process()
+            if not process.peer.is_closed:
+                return process
+            # It died, or had to make room for another, between its start and here.
+        raise WorkerCrashed("The Worker's process ended as soon as it was started.")
+
+    async def _wait_process(self) -> WorkerProcess:
+        self._waiting += 1
+        try:
+            delay = self._held_until - self._loop.time()
+            if delay > BACKOFF_WAIT_SECONDS_MAX:
+                raise WorkerCrashed("The Worker crashes again and again, and is held back for a while.")
+            if delay > 0:
+                await asyncio.sleep(delay)
+            # Shielded: it is everybody's, not only of who waits here and may leave.
+            return await asyncio.shield(self._start_soon())
+        finally:
+            self._waiting -= 1
+
+    def _start_soon(self) -> asyncio.Task[WorkerProcess]:
+        if self._starting is None:
+            self._starting = self._loop.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return self._starting
+
+    def _started(self, task: asyncio.Task[WorkerProcess]) -> None:
+        self._starting = None
+        if not task.cancelled() and task.exception() is not None and not self._waiting:
+            _log.warning("a worker could not be started", worker=self.worker.name, reason=str(task.exception()))
+
+    async def _start(self) -> WorkerProcess:
+        try:
+            started = await self._runtime.start(
+                self.worker.bundle, self._assignment, sockets=bool(self._table.assignment.proxy)
+            )
+        except (TenantryError, OSError) as error:
+            self._crashed(None)
+            _log.error("a worker process could not be started", worker=self.worker.name, reason=str(error))
+            raise WorkerCrashed("The Worker could not be started.") from error
+        process = WorkerProcess(
+            started,
+            self.worker,
+            self._table.targets,
+            self._log_sink,
+            self._on_busy,
+            self._idle,
+            self._closed,
+            self._allowance,
+        )
+        self.processes.append(process)
+        self._on_busy(process)  # it imports its Worker, asked for anything or not
+        self._on_started(process)
+        if self._retired:
+            process.retiring = True
+            if not self._waiting:
+                process.kill()
+        return process
+
+    async def aclose(self) -> None:
+        """End all processes, also the one that is being started, and wait until nothing of them is left to do."""
+        self.retire()
+        starting = self._starting
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait({starting})
+        for process in list(self.processes):
+            await process.wait_closed()
+
+    # What processes tell -------------------------------------------------------------------------------------------
+
+    def _idle(self, process: WorkerProcess) -> None:
+        if process.retiring:
+            process.kill()
+
+    def _closed(self, process: WorkerProcess) -> None:
+        if process in self.processes:
+            self.processes.remove(process)
+        self._on_ended(process)
+        if not process.retiring:
+            self._crashed(process)
+
+    def _crashed(self, process: WorkerProcess | None) -> None:
+        """Count a crash, and hold the Worker back after some in a row."""
+        if process is not None:
+            if process.retiring:
+                return
+            process.retiring = True
+            if self._loop.time() - process.started_at >= HEALTHY_SECONDS:
+                self._crashes = 0
+        self._crashes += 1
+        excess = self._crashes - BACKOFF_CRASHES_FREE
+        if excess > 0:
+            delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
+            self._held_until = self._loop.time() + delay
+            _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)

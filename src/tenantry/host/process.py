@@ -1,0 +1,448 @@
+"""A worker process as the host drives it: it sends invocations in and answers what their code calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from tenantry.channel import ChannelClosed, Peer, RemoteStream
+from tenantry.config.deployment import DeployedWorker
+from tenantry.errors import (
+    BindingError,
+    InvocationError,
+    LimitExceeded,
+    Overloaded,
+    ProtocolError,
+    StreamError,
+    WorkerCrashed,
+)
+from tenantry.host.admission import Admission
+from tenantry.host.allowance import DEFAULT_ALLOWANCE, Allowance
+from tenantry.host.invocation import Invocation, LogAllowance
+from tenantry.host.limits import (
+    DEPTH_MAX,
+    LOG_BYTES_MAX,
+    LOG_EVENT_BYTES,
+    LOG_SECONDS,
+    MEMORY_BLANK_BYTES_MAX,
+    REFUSED_CALLS_MAX,
+    UNPAID_CPU_SECONDS_PER_INVOCATION,
+    UNPAID_CPU_SHARE,
+    WAIT_UNTIL_SECONDS_MAX,
+)
+from tenantry.host.logs import LogEvent, LogSink
+from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
+from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.streams import ByteStream, is_byte_stream
+from tenantry.wire.assignment import WORKER_ROOT
+from tenantry.wire.events import (
+    CallReceived,
+    Capability,
+    Import,
+    InvocationKind,
+    LogReceived,
+    PeerError,
+    StreamExport,
+    StubExport,
+    WireLimitError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tenantry.host.egress.proxy import Proxy
+    from tenantry.host.runtime import Process
+
+__all__ = ["WorkerProcess"]
+
+_log = structlog.get_logger()
+_LEVELS = frozenset({"debug", "log", "info", "warn", "error"})
+
+
+class WorkerProcess:
+    """One process of one version of a Worker. The handler of its channel.
+
+    `targets` become its first exports, in order: the numbers that its assignment names.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        worker: DeployedWorker,
+        targets: Sequence[Target],
+        log_sink: LogSink,
+        on_busy: Callable[[WorkerProcess], None],
+        on_idle: Callable[[WorkerProcess], None],
+        on_closed: Callable[[WorkerProcess], None],
+        allowance: Allowance = DEFAULT_ALLOWANCE,
+    ) -> None:
+        self.worker = worker
+        self.allowance = allowance
+        self.process = process
+        self.proxy: Proxy | None = None
+        """What its sockets connect to, where it has any. It ends with the process."""
+        self.invocations: dict[int, Invocation] = {}
+        self.retiring = False
+        self.loop = asyncio.get_running_loop()
+        self.started_at = self.used_at = self.loop.time()
+        self.cpu_blank = self.cpu_seen = process.cpu_seconds()
+        """The process's CPU clock when it began, and at the last look."""
+        self.memory_blank_bytes = min(process.memory_bytes(), MEMORY_BLANK_BYTES_MAX)
+        self.memory_seen_at = self.cpu_seen
+        """Its CPU clock when its memory was looked at."""
+        self.importing = True
+        """It has not said a word."""
+        self.interrupted_at = self.cpu_interrupted = 0.0
+        """When it was told that its import takes too long, and its CPU clock then."""
+        self.cpu_silent = 0.0
+        """CPU that it used since it last said anything."""
+        self.cpu_unpaid = 0.0
+        """CPU that it used while it held no invocation, less what is forgiven."""
+        self._unpaid_at = self.started_at
+        self.quiet_looks = 0
+        """How often in a row it was seen to do nothing while it held no invocation."""
+        self.heard = False
+        self.held = False
+        """It used up its processor since the last look and said nothing."""
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        """Calls of the Worker's code that are not answered, by number."""
+        self._unserved: dict[int, CallReceived] = {}
+        """Those of them whose task has not begun: if it never does, what they carried is given back."""
+        self._refused = 0
+        """Calls that were refused since the last invocation began."""
+        self._stray_log = LogAllowance()
+        self._log_sink = log_sink
+        self._on_busy = on_busy
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self.peer = Peer(process.channel, self, self.loop)
+        for target in targets:
+            self.peer.session.export(StubExport(target))
+
+    # Invocations ---------------------------------------------------------------------------------------------------
+
+    async def invoke(
+        self,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        things: Sequence[Thing],
+        depth: int = 0,
+        target: int = WORKER_ROOT,
+        terms: Terms = NO_TERMS,
+        caller: Invocation | None = None,
+        admission: Admission | None = None,
+    ) -> Reply:
+        """Run an invocation and return what it answered; what it left open goes on.
+
+        Raises PeerError for what the Worker raised, InvocationError when it could not answer. The streams in `things`
+        are closed, whatever happens. Cancelling tells the Worker to stop; it tells what it called. The place in
+        `admission` that it was given is given back when nothing of it is left.
+        """
+        if not self.invocations:
+            self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
+            self.cpu_silent = 0.0
+            self._on_busy(self)
+        self._refused = 0
+        if self.proxy is not None and terms.outbound is not None:
+            # For good: what this code keeps in memory, it could send at another time.
+            self.proxy.refuse("Requests of this Worker go through its outbound Worker: use fetch().")
+        capabilities = [self._capability(thing) for thing in things] if things else []
+        try:
+            call, future = self.peer.call(target, kind, method, payload, capabilities)
+        except (ChannelClosed, WireLimitError) as error:
+            if admission is not None:
+                admission.leave()
+            await self._take_back(capabilities)
+            if isinstance(error, WireLimitError):
+                raise Overloaded(f"The Worker cannot take the request: {error}.") from error
+            raise WorkerCrashed("The Worker's process ended before it was asked.") from error
+        deadline = self.loop.time() + self.allowance.wall_seconds
+        invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission)
+        self.invocations[call] = invocation
+        try:
+            returned = await future
+        except asyncio.CancelledError:
+            self.cancel(invocation)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.peer.discard(future.result().capabilities)  # the answer came in the same turn
+            raise
+        except ChannelClosed as error:
+            raise invocation.failure or WorkerCrashed("The Worker's process ended before it answered.") from error
+        except PeerError:
+            if invocation.failure is not None:
+                raise invocation.failure from None
+            raise
+        invocation.answered = True
+        invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
+        return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
+
+    def cancel(self, invocation: Invocation) -> None:
+        """Nobody waits for the answer any more. What the Worker gave to waitUntil() goes on for as long as it may."""
+        if not invocation.canceled and invocation.call in self.invocations:
+            invocation.canceled = True
+            invocation.deadline = min(invocation.deadline, self.loop.time() + WAIT_UNTIL_SECONDS_MAX)
+            self.peer.cancel(invocation.call)
+
+    def stop(self, invocation: Invocation) -> None:
+        """Tell the Worker that its time is over, also for what it gave to waitUntil()."""
+        self.peer.cancel(invocation.call)
+        for task in list(invocation.tasks):
+            task.cancel()
+
+    def is_open(self, invocation: Invocation) -> bool:
+        """Whether somebody can still reach a body or a stub that the invocation gave away."""
+        return self.peer.session.has_imports(invocation.call)
+
+    def kill(self) -> None:
+        """End the process now; what it holds fails."""
+        self.process.kill()
+        self.peer.close(None)
+
+    def end(self, failure: InvocationError | None, last_words: str, guilty: Sequence[Invocation] | None = None) -> None:
+        """Kill it for something it did. `guilty` of its invocations fail with `failure`, the others with it; None: all
+        are."""
+        for invocation in self.invocations.values() if guilty is None else guilty:
+            invocation.failure = failure
+        self.emit("error", last_words)
+        self.kill()
+
+    async def wait_closed(self) -> None:
+        """End the process, and wait until nothing that it called is at work any more."""
+        self.kill()
+        if self._serving:
+            await asyncio.wait(set(self._serving.values()))
+        await self.peer.wait_closed()
+
+    def charge_unpaid(self, forgiven: float = 0.0) -> float:
+        """While it holds no invocation: how much CPU it used since the last look, which nobody else is charged for."""
+        now, clock = self.loop.time(), self.process.cpu_seconds()
+        used, self.cpu_seen = max(0.0, clock - self.cpu_seen), clock
+        forgiven += UNPAID_CPU_SHARE * (now - self._unpaid_at)
+        self._unpaid_at = now
+        if self.used_at != self.started_at:  # before its first answer it is being imported
+            self.cpu_unpaid = max(0.0, self.cpu_unpaid + used - forgiven)
+        return used
+
+    # The handler of the channel ------------------------------------------------------------------------------------
+
+    def call_received(self, event: CallReceived) -> None:
+        self.heard = True
+        invocation = self.invocations.get(event.parent)
+        if invocation is None:
+            self._refuse(event, "The execution context which hosts this callback is no longer running.")
+            return
+        invocation.subrequests += 1
+        if invocation.subrequests > invocation.subrequests_max:
+            self._refuse(event, "Too many API requests by single Worker invocation.")
+            return
+        task = self.loop.create_task(self._serve(invocation, event))
+        self._unserved[event.call] = event
+        self._serving[event.call] = task
+        invocation.tasks.add(task)
+        task.add_done_callback(lambda task: self._served(task, invocation, event))
+
+    def _refuse(self, event: CallReceived, message: str) -> None:
+        self._refused += 1
+        if self._refused > REFUSED_CALLS_MAX:
+            self.peer.close(ProtocolError("calls without end"))
+            return
+        self.peer.discard(event.capabilities)
+        self.peer.error(event.call, PeerError("Error", message))
+
+    def _served(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
+        invocation.tasks.discard(task)
+        del self._serving[event.call]
+        if self._unserved.pop(event.call, None) is not None:  # it was cancelled before it began
+            self.peer.discard(event.capabilities)
+            self.peer.error(event.call, PeerError("Error", "The call was canceled."))
+
+    async def _serve(self, invocation: Invocation, event: CallReceived) -> None:
+        del self._unserved[event.call]
+        target: Target = (event.target.target if event.target is not None else None) or GONE
+        over: asyncio.Event | None = None
+        try:
+            if event.kind > InvocationKind.RPC:
+                self.peer.discard(event.capabilities)
+                raise ProtocolError("an invocation of a kind that only the host starts")
+            things = [self._thing(each, invocation.terms) for each in event.capabilities] if event.capabilities else []
+            reply = await target.call(invocation, event.kind, event.method, event.payload, things)
+            await self._answer(event.call, reply)
+            over = reply.over
+        except PeerError as error:
+            self.peer.error(event.call, PeerError(error.name, error.message, error.code))
+        except BindingError as error:
+            self.peer.error(event.call, PeerError(error.name, error.message))
+        except (InvocationError, StreamError, WireLimitError) as error:
+            self.peer.error(event.call, PeerError("Error", str(error), error.code))
+        except ProtocolError as error:
+            self.peer.close(error)
+        except asyncio.CancelledError:
+            self.peer.error(event.call, PeerError("Error", "The call was canceled."))
+            raise
+        except Exception:  # noqa: BLE001
+            # A bug of ours. The Worker gets a reference, the operator the rest.
+            reference = uuid4().hex
+            _log.exception("a binding call failed", reference=reference, worker=self.worker.name, method=event.method)
+            self.peer.error(event.call, PeerError("Error", f"internal error; reference = {reference}"))
+        if over is not None:
+            try:
+                await over.wait()
+            finally:
+                self.peer.done(event.call)
+
+    async def _answer(self, call: int, reply: Reply) -> None:
+        capabilities = [self._capability(thing) for thing in reply.things] if reply.things else []
+        try:
+            if self.peer.is_closed:
+                raise ChannelClosed("nobody is left to answer")
+            self.peer.result(call, reply.payload, capabilities, open=reply.over is not None)
+        except (ChannelClosed, WireLimitError) as error:
+            await self._take_back(capabilities)
+            if isinstance(error, WireLimitError):
+                raise
+
+    async def _take_back(self, capabilities: Sequence[Capability]) -> None:
+        """Close, or give back, what could not be sent."""
+        for capability in capabilities:
+            if isinstance(capability, StreamExport):
+                source: ByteStream = capability.source
+                await source.aclose()
+            elif isinstance(capability, StubExport):
+                capability.target.released()
+            else:
+                self.peer.release(capability)
+
+    def call_canceled(self, call: int) -> None:
+        """The Worker lost interest in a call: a Worker that it called is told, a write may or may not be done."""
+        task = self._serving.get(call)
+        if task is not None:
+            task.cancel()
+
+    def call_closed(self, call: int) -> None:
+        self.heard = True
+        invocation = self.invocations.pop(call)
+        invocation.over()
+        self.used_at = self.loop.time()
+        for task in list(invocation.tasks):
+            task.cancel()
+        if not self.invocations:
+            self.cpu_seen = self.process.cpu_seconds()
+            self._on_idle(self)
+
+    def export_over(self, export: StubExport | StreamExport) -> None:
+        if isinstance(export, StubExport):
+            export.target.released()
+
+    def stream_failed(self, export: StreamExport, error: BaseException) -> None:
+        _log.error("a stream broke off", worker=self.worker.name, exc_info=error)
+
+    def log_received(self, event: LogReceived) -> None:
+        self.heard = True
+        level = event.level if event.level in _LEVELS else "log"
+        invocation = self.invocations.get(event.call)
+        if invocation is not None:
+            allowance = invocation.log
+        else:
+            # What it says outside of invocations: while it starts, or behind an answer. So much a minute, and no more.
+            allowance = self._stray_log
+            if self.loop.time() - allowance.since > LOG_SECONDS:
+                allowance = self._stray_log = LogAllowance(self.loop.time())
+        room = LOG_BYTES_MAX - allowance.used_bytes
+        if room <= 0:
+            return
+        allowance.used_bytes += len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
+        if allowance.used_bytes < LOG_BYTES_MAX:
+            self.emit(level, event.message)
+            return
+        self.emit(level, event.message[:room])
+        self.emit("warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost.")
+
+    def emit(self, level: str, message: str) -> None:
+        """Send a line to the Worker's log. Whoever shows it may fail; that harms no request."""
+        try:
+            self._log_sink(LogEvent(self.worker.name, self.worker.namespace, level, message))
+        except Exception as error:  # noqa: BLE001
+            _log.error("a Worker's log could not be shown", worker=self.worker.name, reason=str(error))
+
+    def closed(self, error: Exception | None) -> None:
+        if error is not None:
+            _log.warning("a worker broke the protocol", worker=self.worker.name, reason=str(error))
+        if self.proxy is not None:
+            self.proxy.close()
+        self.process.kill()
+        for invocation in self.invocations.values():
+            invocation.over()
+            for task in list(invocation.tasks):
+                task.cancel()
+        self.invocations.clear()
+        self._on_closed(self)
+
+    # Capabilities --------------------------------------------------------------------------------------------------
+
+    def _thing(self, capability: Capability, terms: Terms) -> Thing:
+        """`terms` are those of the invocation that it came with."""
+        if isinstance(capability, Import):
+            if capability.kind == "stream":
+                return self.peer.stream(capability)
+            if capability.owner is None:  # twice in one list is one stub: what it counts, it counts once
+                capability.owner = RemoteStub(self, capability, terms)
+            stub: RemoteStub = capability.owner
+            return stub
+        if isinstance(capability, StreamExport):
+            self.peer.stop_pump(capability)
+            source: ByteStream = capability.source
+            return source
+        target: Target | None = capability.target
+        return target or GONE
+
+    def _capability(self, thing: Thing) -> Capability:
+        if isinstance(thing, RemoteStub):
+            if thing.process is self and thing.imported.live:
+                return thing.imported
+        elif isinstance(thing, RemoteStream) and thing.peer is self.peer and thing.untouched:
+            return thing.imported
+        if is_byte_stream(thing):
+            return StreamExport(thing, thing.length)
+        thing.exported()
+        return StubExport(thing)
+
+
+class RemoteStub:
+    """Something that a worker process passed on and that another may call: a function, or an object with methods."""
+
+    def __init__(self, process: WorkerProcess, imported: Import, terms: Terms) -> None:
+        self._terms = terms
+        self.process = process
+        self.imported = imported
+        self._references = 0
+
+    async def call(
+        self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]
+    ) -> Reply:
+        if not self.imported.live or self.process.peer.is_closed:
+            return await GONE.call(invocation, kind, method, payload, things)
+        if invocation.depth >= DEPTH_MAX:
+            await close_streams(things)
+            raise LimitExceeded(f"Workers may call one another {DEPTH_MAX} deep.")
+        return await self.process.invoke(
+            InvocationKind.RPC,
+            method,
+            payload,
+            things,
+            invocation.depth + 1,
+            self.imported.identifier,
+            self._terms,
+            invocation,
+        )
+
+    def exported(self) -> None:
+        self._references += 1
+
+    def released(self) -> None:
+        self._references -= 1
+        if self._references == 0:
+            self.process.peer.release(self.imported)

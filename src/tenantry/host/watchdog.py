@@ -1,0 +1,191 @@
+"""Limits from outside: the CPU clocks, memory and deadlines of what runs, read by the host, on the host's clock.
+
+CPU that a process used is shared among the invocations that it held meanwhile. One that said nothing while it used a
+whole limit's worth holds its own loop, in Python or in C, and is ended whichever of its invocations is to blame.
+
+A process that holds no invocation has no business computing: what it uses then (threads that go on after the answer)
+is added up over its life, so that many short requests do not pay for one long computation.
+
+A process that is still importing its Worker has limits of its own for that; no invocation pays for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
+from tenantry.host.invocation import Invocation
+from tenantry.host.limits import (
+    BUSY_CPU_SHARE,
+    CANCEL_SECONDS_MAX,
+    MEMORY_LOOK_CPU_SECONDS,
+    QUIET_LOOKS,
+    START_GRACE_CPU_SECONDS,
+    START_GRACE_SECONDS,
+    TICK_SECONDS,
+    UNPAID_CPU_SECONDS_MAX,
+    UNPAID_CPU_SHARE,
+)
+from tenantry.host.process import WorkerProcess
+from tenantry.wire.limits import MIB
+
+__all__ = ["Watchdog"]
+
+
+class Watchdog:
+    """Looks at the processes that do something, and at nothing else: an idle platform has no ticks."""
+
+    def __init__(self) -> None:
+        self._busy: set[WorkerProcess] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._looked_at = 0.0
+
+    def watch(self, process: WorkerProcess) -> None:
+        """The process has something to do."""
+        process.quiet_looks = 0
+        self._busy.add(process)
+        if self._timer is None:
+            self._looked_at = self._loop.time()
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def glance(self, process: WorkerProcess) -> None:
+        """At one that holds no invocation: it may have begun to compute by itself."""
+        if process.charge_unpaid() > UNPAID_CPU_SHARE:
+            self.watch(process)
+
+    def close(self) -> None:
+        self._busy.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        elapsed, self._looked_at = now - self._looked_at, now
+        for process in list(self._busy):
+            if process.peer.is_closed:
+                self._busy.discard(process)
+            elif process.importing:
+                self._look_importing(process, now)
+            elif process.invocations:
+                self._look(process, now, elapsed)
+            else:
+                process.held = False
+                self._look_idle(process, elapsed)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
+
+    def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
+        used = process.charge_unpaid()
+        if self._look_memory(process):
+            return
+        if process.cpu_unpaid > UNPAID_CPU_SECONDS_MAX:
+            self._unpaid(process)
+        elif used > UNPAID_CPU_SHARE * elapsed:
+            process.quiet_looks = 0
+        else:
+            # More than once: on a machine that is full, whoever wants to compute may not get to it for a while.
+            process.quiet_looks += 1
+            if process.quiet_looks >= QUIET_LOOKS:
+                self._busy.discard(process)
+
+    def _unpaid(self, process: WorkerProcess) -> None:
+        process.end(
+            LimitExceeded("Worker exceeded CPU time limit."),
+            "Worker went on computing while it held no request. Its process was ended.",
+        )
+
+    def _look_importing(self, process: WorkerProcess, now: float) -> None:
+        """Before its first word. A process may forge that from within its import: then what it still does there is
+        charged to the invocation that waits for it, or to nobody's account, and ends there."""
+        clock = process.cpu_seen = process.process.cpu_seconds()
+        if process.peer.session.greeted:
+            process.importing = False
+            for invocation in process.invocations.values():
+                if not invocation.answered and not invocation.canceled:
+                    invocation.deadline = now + process.allowance.wall_seconds
+            return
+        if self._look_memory(process):
+            return
+        allowance = process.allowance
+        if not process.interrupted_at:
+            if clock - process.cpu_blank > allowance.start_cpu_seconds:
+                limit = f"{allowance.start_cpu_seconds:g} s of CPU time"
+            elif now - process.started_at > allowance.start_seconds:
+                limit = f"{allowance.start_seconds:g} s"
+            else:
+                return
+            # One that is in Python, or asleep, now raises, and its log says where.
+            process.interrupted_at, process.cpu_interrupted = now, clock
+            process.emit("error", f"Worker exceeded its start-up limit: its import took more than {limit}.")
+            process.process.interrupt()
+        elif clock - process.cpu_interrupted > START_GRACE_CPU_SECONDS or (
+            now - process.interrupted_at > START_GRACE_SECONDS
+        ):
+            process.end(
+                StartLimitExceeded("Worker exceeded its start-up limit."),
+                "Worker did not stop its import when told to. Its process was ended.",
+            )
+
+    def _look_memory(self, process: WorkerProcess) -> bool:
+        """Whether it had to be ended."""
+        clock = process.cpu_seen
+        if clock - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
+            return False
+        process.memory_seen_at = clock
+        limit = process.allowance.memory_bytes
+        if process.process.memory_bytes() - process.memory_blank_bytes <= limit:
+            return False
+        process.end(
+            LimitExceeded("Worker exceeded memory limit."),
+            f"Worker exceeded memory limit: more than {limit // MIB} MiB. Its process was ended.",
+        )
+        return True
+
+    def _look(self, process: WorkerProcess, now: float, elapsed: float) -> None:
+        clock = process.process.cpu_seconds()
+        used, process.cpu_seen = max(0.0, clock - process.cpu_seen), clock
+        if self._look_memory(process):
+            return
+        heard, process.heard = process.heard, False
+        process.cpu_silent = 0.0 if heard else process.cpu_silent + used
+        process.held = not heard and used >= BUSY_CPU_SHARE * elapsed
+        running = list(process.invocations.values())
+        limit = max(invocation.cpu_seconds_max for invocation in running)
+        share = used / len(running)
+        for invocation in running:
+            invocation.cpu_seconds += share
+            if invocation.cpu_seconds > invocation.cpu_seconds_max:
+                self._exceeded(process, [invocation], invocation.cpu_seconds, invocation.cpu_seconds_max)
+                return
+            if now > invocation.deadline:
+                self._overdue(process, invocation, now)
+                if process.peer.is_closed:
+                    return
+        if process.cpu_silent > limit:
+            self._exceeded(process, running, process.cpu_silent, limit)
+        elif process.cpu_unpaid > UNPAID_CPU_SECONDS_MAX:
+            self._unpaid(process)
+
+    def _exceeded(self, process: WorkerProcess, guilty: list[Invocation], used: float, limit: float) -> None:
+        process.end(
+            LimitExceeded("Worker exceeded CPU time limit."),
+            f"Worker exceeded CPU time limit: {used:.2f} s in one invocation, which may use {limit:g} s. "
+            "Its process was ended.",
+            guilty,
+        )
+
+    def _overdue(self, process: WorkerProcess, invocation: Invocation, now: float) -> None:
+        if invocation.stopped:
+            process.end(
+                None, "Worker exceeded its time limit and did not stop when told to. Its process was ended.", []
+            )
+            return
+        if invocation.answered and process.is_open(invocation):
+            return  # somebody still reads its body or holds its stub
+        if not invocation.answered:
+            process.emit("error", f"Worker exceeded its time limit of {process.allowance.wall_seconds:g} s.")
+        invocation.failure = TimeLimitExceeded("Worker exceeded its time limit.")
+        invocation.stopped = True
+        invocation.deadline = now + CANCEL_SECONDS_MAX
+        process.stop(invocation)

@@ -1,0 +1,69 @@
+"""The services behind bindings. One package each, found by its entry point in `tenantry.services`.
+
+A service is rules (`service.py`, `limits.py`, `errors.py`) above an engine interface (`engine.py`, a `Protocol`) and
+its engines (`engines/`). What the host knows of it is what this module says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["Binding", "Service", "ServiceSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What every service is opened with.
+
+    `folder` is the data folder of one account; a service keeps its resources below `folder / <service name>`.
+    `durability` is "full" (an acknowledged write survives a power cut) or "process" (it survives `kill -9`).
+    """
+
+    folder: Path
+    durability: str = "full"
+
+
+class Binding(Protocol):
+    """One resource (a namespace, a bucket, a database), open for calls from Workers.
+
+    `call` gets a method name and positional arguments straight from a worker: hostile until validated. Arguments and
+    results are plain values (None, bool, int, float, str, bytes, datetime, list, dict, set) and `ByteStream`s, also
+    nested. A stream in `args` belongs to the call: it is closed when the call returns. A stream in the result belongs
+    to the caller.
+
+    Raises `BindingError` for everything that the Worker may read; anything else is our bug and reaches the Worker as
+    `internal error; reference = <id>`. A cancelled call leaves the resource consistent; a write may or may not have
+    been done.
+    """
+
+    async def call(self, method: str, args: list[Any]) -> Any: ...
+
+
+class Service(Protocol):
+    """A kind of resource for one account.
+
+    `open` is lazy and cheap (the handle is an LRU inside), creates the resource when it does not exist, and returns the
+    same state for the same id. `resource_id` comes from the control store, never from a Worker; it is still checked to
+    be a safe file name. `delete` removes the resource and its bytes.
+    """
+
+    def open(self, resource_id: str) -> Binding: ...
+
+    async def delete(self, resource_id: str) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class ServiceFactory(Protocol):
+    """What an entry point in `tenantry.services` names.
+
+    `binding_types` maps each binding type of the upload metadata (Cloudflare's name, such as `kv_namespace`) to the
+    field of that binding that names the resource (`namespace_id`).
+    """
+
+    name: str
+    binding_types: dict[str, str]
+
+    def __call__(self, settings: ServiceSettings) -> Service: ...

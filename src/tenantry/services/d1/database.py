@@ -1,0 +1,216 @@
+"""One database as the event loop sees it: a bounded queue of calls in front of a session that blocks.
+
+All state here belongs to the event loop, except `_queue`, from whose left end the one thread at work takes calls
+(a deque's ends may be used from two threads). The thread is given the session and gives it back with `_finished`.
+
+    idle ──submit──▶ busy: a job is with the threads ──finished, queue empty──▶ idle
+                      ▲                                │
+                      └──── finished, queue not empty ─┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tenantry.services.d1 import errors, limits
+from tenantry.services.d1.engine import Applied, Engine, Session
+from tenantry.services.d1.errors import QueryFailed
+from tenantry.services.d1.model import Call, Rows, Statement
+from tenantry.services.d1.threads import Threads
+
+__all__ = ["Database"]
+
+_NOTHING = Applied((), ())
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Waiting(Call):
+    future: asyncio.Future[QueryFailed | None]
+
+
+class Database:
+    """Calls for one database, first come first served. `on_change` is told whenever it becomes busy or idle."""
+
+    def __init__(
+        self,
+        resource_id: str,
+        engine: Engine,
+        threads: Threads,
+        on_change: Callable[[Database], None],
+        stuck_seconds: float,
+    ) -> None:
+        self.resource_id = resource_id
+        self._engine = engine
+        self._threads = threads
+        self._on_change = on_change
+        self._stuck_seconds = stuck_seconds
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Waiting] = deque()
+        self._unanswered: set[_Waiting] = set()
+        self._session: Session | None = None
+        self._closing = False
+        self._given_up = False
+        """The job does not react to being interrupted: nobody waits for it any more."""
+        self._spared = False
+        self._stopped = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.request_bytes = 0
+        """Requests being read, queued or running."""
+        self.unread_bytes = 0
+        """Results handed out as streams and not closed yet."""
+
+    @property
+    def busy(self) -> bool:
+        return not self._idle.is_set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._session is not None
+
+    async def run(self, statements: tuple[Statement, ...], rows: Rows, seconds_max: float) -> None:
+        """Runs the statements as one call. Raises `QueryFailed`. Cancelled, it stops them if it still can."""
+        if self._closing:
+            raise QueryFailed(errors.CONNECTION_LOST)
+        if self._given_up:
+            raise QueryFailed(errors.TIMED_OUT)
+        if len(self._unanswered) >= limits.QUEUE_CALLS_MAX:
+            raise QueryFailed(errors.OVERLOADED)
+        call = _Waiting(statements, rows, seconds_max, future=self._loop.create_future())
+        self._queue.append(call)
+        self._unanswered.add(call)
+        if not self.busy:
+            self._start(self._work)
+        try:
+            failure = await call.future
+        except asyncio.CancelledError:
+            call.canceled = True
+            raise
+        if failure is not None:
+            raise failure
+
+    def watch(self, now: float) -> None:
+        """To be called now and then while busy: stops what is overdue, and gives up on what does not stop."""
+        session = self._session
+        if session is None or session.watch(now) <= self._stuck_seconds or self._given_up:
+            return
+        _log.error("a query of database %s does not end %s s after its deadline", self.resource_id, self._stuck_seconds)
+        self._given_up = True
+        self._spared = self._threads.add_spare()
+        self._queue.clear()
+        self._fail_all(QueryFailed(errors.TIMED_OUT))
+
+    def release(self) -> None:
+        """Closes the session of an idle database, to open it again when it is needed."""
+        if not self.busy and self._session is not None:
+            self._start(self._close_session)
+
+    async def aclose(self, drain_seconds: float) -> bool:
+        """Refuses new calls, lets those accepted end for a while, and stops the rest. False if one could not be."""
+        self._closing = True
+        if not await self._wait_idle(drain_seconds):
+            self._stopped = True
+            if self._session is not None:
+                self._session.interrupt()
+            if not await self._wait_idle(self._stuck_seconds):
+                self._fail_all(QueryFailed(errors.CONNECTION_LOST))
+                return False
+        self.release()
+        return await self._wait_idle(limits.CLOSE_SECONDS_MAX)
+
+    async def _wait_idle(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return not self.busy
+
+    # On the event loop.
+
+    def _start(self, job: Callable[[], None]) -> None:
+        self._idle.clear()
+        self._on_change(self)
+        # In the next turn of the loop: whoever was answered in this one may ask again, and join the same group.
+        self._loop.call_soon(self._threads.submit, job)
+
+    def _answer(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            assert isinstance(call, _Waiting)
+            self._unanswered.discard(call)
+            if not call.future.done():
+                call.future.set_result(call.failure)
+
+    def _fail_all(self, failure: QueryFailed) -> None:
+        calls, self._unanswered = self._unanswered, set()
+        for call in calls:
+            if not call.future.done():
+                call.future.set_result(failure)
+
+    def _finished(self, applied: Applied) -> None:
+        self._answer(applied.settled)
+        if self._spared:
+            self._spared = False
+            self._threads.remove_spare()
+        if self._given_up:
+            self._given_up = False  # what it left behind was failed then; calls given back are among them
+        else:
+            self._queue.extendleft(call for call in reversed(applied.again) if isinstance(call, _Waiting))
+        if self._queue:
+            self._start(self._work)
+        else:
+            self._idle.set()
+            self._on_change(self)
+
+    # In a thread.
+
+    def _work(self) -> None:
+        calls: list[_Waiting] = []
+        with suppress(IndexError):
+            while len(calls) < limits.GROUP_CALLS_MAX:
+                calls.append(self._queue.popleft())
+        applied = _NOTHING
+        try:
+            if self._stopped:
+                raise QueryFailed(errors.CONNECTION_LOST)
+            if self._session is None:
+                self._session = self._engine.open(self.resource_id)
+            if calls:
+                applied = self._session.apply(calls, self._settle)
+        except Exception as error:  # noqa: BLE001  # a thread of ours must not die; everybody waiting is told
+            if not isinstance(error, QueryFailed) or error.__cause__ is not None:
+                _log.exception("database %s failed", self.resource_id)
+            failure = error if isinstance(error, QueryFailed) else QueryFailed(errors.STORAGE_FAILED)
+            self._close()
+            self._tell(self._fail_calls, calls, failure)
+        self._tell(self._finished, applied)
+
+    def _close_session(self) -> None:
+        self._close()
+        self._tell(self._finished, _NOTHING)
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            try:
+                session.close()
+            except Exception:  # noqa: BLE001  # it is gone either way, and the next call opens it anew
+                _log.exception("database %s could not be closed", self.resource_id)
+
+    def _settle(self, calls: Sequence[Call]) -> None:
+        self._tell(self._answer, list(calls))
+
+    def _tell(self, function: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _fail_calls(self, calls: Sequence[_Waiting], failure: QueryFailed) -> None:
+        for call in calls:
+            self._unanswered.discard(call)
+            if not call.future.done():
+                call.future.set_result(failure)

@@ -1,0 +1,70 @@
+"""What D1 asks of a storage engine: to run calls, each atomic, in order, and to say when they are durable.
+
+The rules above (limits on requests, conversion of values, error texts with their prefixes, queues, deadlines' values)
+are the same for every engine. An engine runs SQL as SQLite does, within the limits and permissions of D1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenantry.services.d1.model import Call
+
+__all__ = ["Applied", "Engine", "Session", "Settle"]
+
+Settle = Callable[[Sequence[Call]], None]
+"""Told of calls whose answer is final. Called in the thread that runs `apply`; it does not block and does not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of the calls that were not settled on the way."""
+
+    settled: Sequence[Call]
+    """Their answer is final."""
+    again: Sequence[Call]
+    """To be given again, at the front of the queue, in this order."""
+
+
+class Session(Protocol):
+    """One database, open. `apply` and `close` are called by one thread at a time, not always the same; they block."""
+
+    def apply(self, calls: Sequence[Call], settle: Settle) -> Applied:
+        """Runs calls in order. `settle` is told of answers that should not wait for the calls after them.
+
+        Atomicity: a call's statements take effect together, or none does and `failure` is set. Calls may share a
+        transaction; nobody can tell, but that they share the wait for the disk.
+        Ordering: the effects of a call are seen by those after it, never by those before.
+        Durability: a call that wrote is settled when its effects will survive what the engine was opened for; one that
+        read something not yet durable is settled no earlier than that.
+        Errors: never raises for what a call did; `QueryFailed` when the database could not be opened: the calls that
+        are not settled fail with it, and the session is to be closed and opened anew.
+        Cost: at least the first call is settled or returned with `alone` set, so giving calls again comes to an end.
+        """
+
+    def watch(self, now: float) -> float:
+        """From any thread: stops the running call if its time is over or it was canceled.
+
+        Returns for how many seconds it has been overdue: 0.0 when nothing runs, or when it is in time.
+        """
+
+    def interrupt(self) -> None:
+        """From any thread: stops the running call, which fails with `CONNECTION_LOST`, as will all that follow."""
+
+    def close(self) -> None:
+        """Gives back what the session holds; the data stays. May be called more than once."""
+
+
+class Engine(Protocol):
+    """Where databases live. All methods block and may be called from any thread, for one database one at a time."""
+
+    def open(self, resource_id: str) -> Session:
+        """Cheap, and leaves no trace of a database that was never written."""
+
+    def delete(self, resource_id: str) -> None:
+        """Removes a database and its bytes; nothing happens when there is none. Its session is closed before."""
+
+    def close(self) -> None:
+        """No session is open any more."""

@@ -1,0 +1,1 @@
+"""The stores of KV: `memory` for tests, `sqlite` for one machine."""

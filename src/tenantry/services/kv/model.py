@@ -1,0 +1,39 @@
+"""The values that pass between KV's rules and its engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenantry.streams import ByteStream
+
+__all__ = ["Entry", "Key", "KeyPage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is stored under a key.
+
+    `value` is bytes up to `limits.INLINE_BYTES_MAX` and a stream above; whoever gets the entry closes the stream.
+    `metadata` is JSON text in UTF-8, or None where the entry has none.
+    """
+
+    value: bytes | ByteStream
+    size_bytes: int
+    metadata: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One line of a listing. `expiration` is in seconds since 1970, None where the entry stays."""
+
+    name: bytes
+    expiration: int | None
+    metadata: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """Keys in byte order. `more` says that at least one further key was there when the page was read."""
+
+    keys: list[Key]
+    more: bool

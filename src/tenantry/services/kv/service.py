@@ -1,0 +1,253 @@
+"""The rules of KV: what a key, a value and an option may be, and what a Worker reads when they are not.
+
+Written once, above every engine. The error texts are Cloudflare's; the client's half inside the sandbox checks the
+same things earlier, as a courtesy, and is not believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tenantry.errors import StreamError
+from tenantry.services.kv import limits
+from tenantry.services.kv.cursor import open_cursor_untrusted, seal_cursor
+from tenantry.services.kv.engine import KvStore
+from tenantry.services.kv.errors import refused, type_error
+from tenantry.services.kv.model import Entry, Key
+from tenantry.streams import ByteStream
+
+__all__ = ["Namespace", "Page"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a listing; `cursor` is None on the last one."""
+
+    keys: list[Key]
+    cursor: str | None
+
+
+class Namespace:
+    """One namespace, for the binding and for the control plane alike.
+
+    Raises `BindingError` for what the caller did wrong, `StorageError` for what the disk did.
+    """
+
+    def __init__(self, store: KvStore, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        # Set when the namespace is deleted while Workers still hold it: a late write must not bring it back.
+        self._deleted = False
+
+    def mark_deleted(self) -> None:
+        self._deleted = True
+
+    async def get(self, key: str, cache_ttl: int | None = None) -> Entry | None:
+        """Who gets an entry with a stream closes it."""
+        name = _key_untrusted(key, "GET")
+        if cache_ttl is not None:
+            _check_cache_ttl(cache_ttl, "GET")
+        self._check_alive("GET")
+        return await self._store.get(name, int(self._clock()))
+
+    async def get_many(self, keys: list[str], cache_ttl: int | None = None) -> dict[str, Entry | None]:
+        """The entries in the order of `keys`, each key once. Not one moment of the store: as if got one by one."""
+        if not keys:
+            raise refused("GET_BULK", 400, "You must request a minimum of 1 key")
+        if len(keys) > limits.BULK_KEYS_MAX:
+            raise refused("GET_BULK", 400, f"You can request a maximum of {limits.BULK_KEYS_MAX} keys")
+        if cache_ttl is not None:
+            _check_cache_ttl(cache_ttl, "GET_BULK")
+        names = {key: _key_untrusted(key, "GET_BULK") for key in keys}
+        self._check_alive("GET_BULK")
+        now = int(self._clock())
+        entries: dict[str, Entry | None] = {}
+        size_bytes = 0
+        try:
+            for key, name in names.items():
+                entry = entries[key] = await self._store.get(name, now)
+                if entry is not None:
+                    size_bytes += entry.size_bytes
+                    if size_bytes > limits.BULK_BYTES_MAX:
+                        raise refused("GET_BULK", 413, "Total size of request exceeds the limit of 25MB")
+                if len(entries) % limits.LOOP_VALUES_MAX == 0:
+                    # Reads run on the event loop: let others have it between a few of them.
+                    await asyncio.sleep(0)
+        except BaseException:
+            for entry in entries.values():
+                if entry is not None and not isinstance(entry.value, bytes):
+                    await entry.value.aclose()
+            raise
+        return entries
+
+    async def put(
+        self,
+        key: str,
+        value: bytes | ByteStream,
+        *,
+        expiration: int | None = None,
+        expiration_ttl: int | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """Replaces the entry. `metadata` is JSON text. The stream stays the caller's to close."""
+        name = _key_untrusted(key, "PUT")
+        now = int(self._clock())
+        expires = _expiration(expiration, expiration_ttl, now)
+        encoded_metadata = None if metadata is None else _metadata_untrusted(metadata)
+        length = len(value) if isinstance(value, bytes) else value.length
+        if length is not None and length > limits.VALUE_BYTES_MAX:
+            _refuse_length(length)
+        self._check_alive("PUT")
+        if not isinstance(value, bytes):
+            value = _BoundedStream(value)
+        await self._store.put(name, value, expires, encoded_metadata, now)
+
+    async def delete(self, key: str) -> None:
+        name = _key_untrusted(key, "DELETE")
+        self._check_alive("DELETE")
+        await self._store.delete(name, int(self._clock()))
+
+    async def list(self, prefix: str = "", limit: int | None = None, cursor: str | None = None) -> Page:
+        encoded_prefix = _text_untrusted(prefix, "GET")
+        _check_length(encoded_prefix, "GET")
+        if limit is None:
+            limit = limits.LIST_KEYS_MAX
+        elif limit > limits.LIST_KEYS_MAX:
+            text = f"Please specify an integer less than {limits.LIST_KEYS_MAX}."
+            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}")
+        elif limit < 1:
+            text = "Please specify an integer greater than 0."
+            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}")
+        self._check_alive("GET")
+        after: bytes | None = None
+        if cursor:
+            try:
+                after = open_cursor_untrusted(cursor, await self._store.secret())
+            except ValueError as error:
+                raise refused("GET", 400, "Invalid cursor. Use the cursor of the page before.") from error
+        page = await self._store.list(encoded_prefix, after, limit, int(self._clock()))
+        if not page.more:
+            return Page(page.keys, None)
+        return Page(page.keys, seal_cursor(page.keys[-1].name, await self._store.secret()))
+
+    def _check_alive(self, verb: str) -> None:
+        if self._deleted:
+            raise refused(verb, 404, "namespace not found")
+
+
+class _BoundedStream:
+    """A value on its way in, stopped one byte above the limit and where it ends before its length."""
+
+    def __init__(self, inner: ByteStream) -> None:
+        self._inner = inner
+        self._seen_bytes = 0
+        self.length = inner.length
+
+    async def read(self, size_max: int) -> bytes:
+        allowed = limits.VALUE_BYTES_MAX + 1 - self._seen_bytes
+        try:
+            chunk = await self._inner.read(min(size_max, allowed))
+        except StreamError as error:
+            raise refused("PUT", 400, "The value broke off before its end.") from error
+        self._seen_bytes += len(chunk)
+        if self._seen_bytes > limits.VALUE_BYTES_MAX:
+            _refuse_length(self._seen_bytes)
+        if not chunk and self.length is not None and self._seen_bytes != self.length:
+            raise refused("PUT", 400, "The value broke off before its end.")
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _shown(number: int) -> str:
+    """A number for a message. A Worker can send one with a million digits, which Python refuses to print."""
+    if limits.NUMBER_MIN <= number <= limits.NUMBER_MAX:
+        return str(number)
+    return "a number out of range"
+
+
+def _text_untrusted(text: str, verb: str) -> bytes:
+    """UTF-8. A half of a surrogate pair has none, and replacing it would make one key of many: refused."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise refused(verb, 400, "Could not URL-decode key name") from error
+
+
+def _check_length(name: bytes, verb: str) -> None:
+    if len(name) > limits.KEY_BYTES_MAX:
+        text = f"UTF-8 encoded length of {len(name)} exceeds key length limit of {limits.KEY_BYTES_MAX}."
+        raise refused(verb, 414, text)
+
+
+def _key_untrusted(key: str, verb: str) -> bytes:
+    if not key:
+        raise type_error("Key name cannot be empty.")
+    if key == "." or key == "..":
+        raise type_error(f'"{key}" is not allowed as a key name.')
+    name = _text_untrusted(key, verb)
+    _check_length(name, verb)
+    return name
+
+
+def _check_cache_ttl(cache_ttl: int, verb: str) -> None:
+    """Nothing is cached here, every read is current; the rule holds so that what runs here runs there."""
+    if cache_ttl < limits.CACHE_SECONDS_MIN:
+        text = f"Cache TTL must be at least {limits.CACHE_SECONDS_MIN}."
+        raise refused(verb, 400, f"Invalid cache_ttl of {_shown(cache_ttl)}. {text}")
+
+
+def _check_number(number: int) -> None:
+    if not limits.NUMBER_MIN <= number <= limits.NUMBER_MAX:
+        text = f"Value out of range. Must be between {limits.NUMBER_MIN} and {limits.NUMBER_MAX} (inclusive)."
+        raise type_error(text)
+
+
+def _expiration(expiration: int | None, expiration_ttl: int | None, now: int) -> int | None:
+    """The absolute second at which the entry ends. The relative one wins where both are given."""
+    soonest = limits.EXPIRATION_SECONDS_MIN
+    if expiration_ttl is not None:
+        _check_number(expiration_ttl)
+        given = f"Invalid expiration_ttl of {expiration_ttl}."
+        if expiration_ttl <= 0:
+            raise refused("PUT", 400, f"{given} Please specify integer greater than 0.")
+        if expiration_ttl < soonest:
+            raise refused("PUT", 400, f"{given} Expiration TTL must be at least {soonest}.")
+        return now + expiration_ttl
+    if expiration is not None:
+        _check_number(expiration)
+        given = f"Invalid expiration of {expiration}."
+        if expiration <= now:
+            text = "Please specify integer greater than the current number of seconds since the UNIX epoch."
+            raise refused("PUT", 400, f"{given} {text}")
+        if expiration < now + soonest:
+            text = f"Expiration times must be at least {soonest} seconds in the future."
+            raise refused("PUT", 400, f"{given} {text}")
+        return expiration
+    return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _metadata_untrusted(metadata: str) -> bytes:
+    """Metadata is checked to be JSON on its way in, so that listings can copy it out unread."""
+    try:
+        encoded = metadata.encode("utf-8")
+        if len(encoded) > limits.METADATA_BYTES_MAX:
+            text = f"Metadata length of {len(encoded)} exceeds limit of {limits.METADATA_BYTES_MAX}."
+            raise refused("PUT", 413, text)
+        json.loads(metadata, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise refused("PUT", 400, "Metadata must be valid JSON.") from error
+    return encoded
+
+
+def _refuse_length(length: int) -> NoReturn:
+    raise refused("PUT", 413, f"Value length of {length} exceeds limit of {limits.VALUE_BYTES_MAX}.")

@@ -1,0 +1,144 @@
+"""What R2 asks of a storage engine. Rules are above it (`service.py`); an engine only stores.
+
+An engine holds the buckets of one account. All methods are cancellation-safe: a cancelled call leaves the bucket
+consistent, and a write either done or not done. A call on a bucket that is deleted meanwhile, or after `aclose`, raises
+`tenantry.services.r2.errors.BucketGone`. Other exceptions than those named here are failures of the machine.
+
+Writes to one bucket are linearizable: an acknowledged one is seen by every read that starts after it, and under
+durability "full" it survives a power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenantry.services.r2.conditions import Conditions
+from tenantry.services.r2.model import (
+    ListPage,
+    ListQuery,
+    ObjectMetadata,
+    ObjectRecord,
+    PartRecord,
+    UploadRecord,
+    Window,
+)
+from tenantry.streams import ByteStream
+
+__all__ = ["Assembly", "Bucket", "Choose", "Engine", "PutRequest", "StagedBody"]
+
+Choose = Callable[[ObjectRecord], Window | None]
+"""Says which bytes of the object that was found are wanted; None for none of them. May raise; must be pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutRequest:
+    """An object to be stored if `conditions` hold for the one that has the key now."""
+
+    key: str
+    version: str
+    etag: str
+    uploaded_ms: int
+    metadata: ObjectMetadata
+    conditions: Conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What becomes of a completed upload: these parts in this order, under this etag."""
+
+    parts: Sequence[PartRecord]
+    etag: str
+    version: str
+    uploaded_ms: int
+
+
+class StagedBody(Protocol):
+    """Bytes that an engine has, whole and hashed, and that no key names yet.
+
+    Exactly one of `discard`, `Bucket.put` and `Bucket.put_part` ends it, and owns it from the moment it is called.
+    `digests` has "md5" and every other algorithm that was asked for.
+    """
+
+    size: int
+    digests: Mapping[str, bytes]
+
+    async def discard(self) -> None: ...
+
+
+class Bucket(Protocol):
+    """One bucket. A bucket that was never written to is empty, and reading it costs next to nothing."""
+
+    async def head(self, key: str) -> ObjectRecord | None:
+        """The object's record."""
+        ...
+
+    async def get(self, key: str, choose: Choose) -> tuple[ObjectRecord, Window | None, ByteStream | None] | None:
+        """The object's record, and the bytes that `choose` wants of that same version.
+
+        The stream goes on giving these bytes when the object is replaced or deleted. The caller closes it. It is a
+        `tenantry.streams.FileStream` where the bytes lie in one file.
+        """
+        ...
+
+    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
+        """Takes in exactly `size` bytes; memory stays flat however many they are. The caller closes the stream.
+
+        Raises StreamError when the stream ends early, goes on after `size` bytes, or breaks off; nothing is kept then.
+        """
+        ...
+
+    async def put(self, request: PutRequest, body: StagedBody) -> ObjectRecord | None:
+        """Stores the object, all of it or nothing. None when the conditions do not hold: the body is then discarded."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Deletes the objects that are there, all in one step."""
+        ...
+
+    async def list(self, query: ListQuery) -> ListPage:
+        """One page. It may hold fewer than `limit` entries and still have a `next_start`."""
+        ...
+
+    async def create_upload(self, upload: UploadRecord, expired_before_ms: int) -> None:
+        """Remembers an upload. Uploads created before `expired_before_ms` may be dropped on this occasion."""
+        ...
+
+    async def find_upload(self, upload_id: str) -> UploadRecord | None:
+        """The upload, also when it ended; None when it never was, or is forgotten."""
+        ...
+
+    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+        """Stores a part in place of one with the same number. False, and discarded, if the upload is not open."""
+        ...
+
+    async def complete_upload(
+        self, upload_id: str, assemble: Callable[[Mapping[int, PartRecord]], Assembly]
+    ) -> ObjectRecord | None:
+        """Makes the object of an open upload, and ends it, in one step. None if the upload is not open.
+
+        `assemble` gets the parts by number; what it raises is raised here and changes nothing. No byte of a part is
+        copied. Parts that it leaves out are dropped. It may run on any thread.
+        """
+        ...
+
+    async def abort_upload(self, upload_id: str) -> None:
+        """Ends an open upload and drops its parts. No effect on another."""
+        ...
+
+
+class Engine(Protocol):
+    """The buckets of one account."""
+
+    def bucket(self, name: str) -> Bucket:
+        """The bucket of that name, which is a safe file name. Cheap; touches no disk."""
+        ...
+
+    async def delete_bucket(self, name: str) -> None:
+        """Removes the bucket and all its bytes. No effect if there is none. A later `bucket` finds it empty."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finishes the writes that were begun, and closes everything. Idempotent."""
+        ...

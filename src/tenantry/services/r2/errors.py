@@ -1,0 +1,64 @@
+"""R2's errors as a Worker reads them: `<action>: <text> (<code>)`, or a TypeError or RangeError in plain words.
+
+The codes are those of developers.cloudflare.com/r2/api/error-codes; the texts are Cloudflare's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tenantry.errors import BindingError
+
+__all__ = [
+    "BucketGone",
+    "checksum_mismatch",
+    "r2_error",
+    "range_error",
+    "type_error",
+]
+
+_TEXTS: Final = {
+    10001: "We encountered an internal error. Please try again.",
+    10006: "The specified bucket does not exist.",
+    10011: "Your proposed upload is smaller than the minimum allowed object size.",
+    10012: "Your metadata headers exceed the maximum allowed metadata size.",
+    10013: "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    10020: "The specified object name is not valid.",
+    10022: "MaxKeys params must be positive integer <= 1000.",
+    10024: "The specified multipart upload does not exist.",
+    10025: "One or more of the specified parts could not be found.",
+    10029: "Metadata missing or invalid",
+    10039: "The requested range is not satisfiable",
+    10042: "SSE-C (ssecKey) is not available on this platform. Leave the option out.",
+    10048: "There was a problem with the multipart upload.",
+    10062: "The storage class is not valid: use Standard or InfrequentAccess.",
+    100100: "Your proposed upload exceeds the maximum allowed object size.",
+}
+
+
+class BucketGone(Exception):
+    """The bucket was deleted, or the service closed, while the operation ran. Engines raise it; rules translate it."""
+
+
+def r2_error(action: str, code: int) -> BindingError:
+    """The error of `action` with one of R2's codes."""
+    return BindingError(f"{action}: {_TEXTS[code]} ({code})")
+
+
+def checksum_mismatch(action: str, algorithm: str, given: bytes, actual: bytes) -> BindingError:
+    """10037: the body is not what the caller's checksum says."""
+    return BindingError(
+        f"{action}: The {algorithm} checksum you specified did not match what we received.\n"
+        f"You provided a {algorithm} checksum with value: {given.hex()}\n"
+        f"Actual {algorithm} was: {actual.hex()} (10037)"
+    )
+
+
+def type_error(message: str) -> BindingError:
+    """A JavaScript TypeError, which R2 throws for arguments of a wrong shape."""
+    return BindingError(message, "TypeError")
+
+
+def range_error(message: str) -> BindingError:
+    """A JavaScript RangeError."""
+    return BindingError(message, "RangeError")

@@ -1,0 +1,91 @@
+"""The control plane as an ASGI application with a fake data plane behind it, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from tenantry.config.deployment import DeployedWorker
+from tenantry.control import BundleStore, Store, create_app
+
+
+@dataclass
+class FakeDeployments:
+    """The data plane: remembers what it was told, in order."""
+
+    calls: list[tuple[str, str | None, str]] = field(default_factory=list)
+    workers: dict[tuple[str | None, str], DeployedWorker] = field(default_factory=dict)
+
+    def deployed(self, worker: DeployedWorker) -> None:
+        self.calls.append(("deployed", worker.namespace, worker.name))
+        self.workers[(worker.namespace, worker.name)] = worker
+
+    def removed(self, namespace: str | None, name: str) -> None:
+        self.calls.append(("removed", namespace, name))
+        del self.workers[(namespace, name)]
+
+
+@dataclass
+class Control:
+    """A running control plane and a client with its token."""
+
+    app: Any  # ASGI
+    http: httpx.AsyncClient
+    store: Store
+    bundles: BundleStore
+    deployments: FakeDeployments
+    account: str
+    token: str
+    data: Path
+
+    @property
+    def path(self) -> str:
+        return f"/client/v4/accounts/{self.account}"
+
+    async def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        return await self.http.request(method, self.path + path, **arguments)
+
+    async def deploy(
+        self,
+        name: str = "w",
+        namespace: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+        query: str = "",
+        **metadata: Any,
+    ) -> httpx.Response:
+        path = f"/workers/scripts/{name}"
+        if namespace is not None:
+            path = f"/workers/dispatch/namespaces/{namespace}/scripts/{name}"
+        document = {
+            "main_module": "entry.py",
+            "compatibility_date": "2026-01-15",
+            "compatibility_flags": ["python_workers"],
+            **metadata,
+        }
+        parts = [
+            (name, (name, content, "text/x-python"))
+            for name, content in (files or {"entry.py": b"from lib import a", "lib/a.py": b""}).items()
+        ]
+        return await self.call("PUT", path + query, data={"metadata": json.dumps(document)}, files=parts)
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def control(tmp_path: Path) -> AsyncIterator[Control]:
+    store = Store(tmp_path / "control.db", durable=False)
+    bundles = BundleStore(tmp_path / "bundles", durable=False)
+    deployments = FakeDeployments()
+    account = store.accounts.default().id
+    token = store.accounts.issue_token(account, "test")
+    app = create_app(store, bundles, deployments, processes=lambda: [{"pid": 7, "worker": "w"}])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}
+    ) as http:
+        yield Control(app, http, store, bundles, deployments, account, token, tmp_path)
+    store.close()

@@ -1,0 +1,35 @@
+"""Noisy neighbours: how a figure is judged, and that the street they live in can be deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.neighbours import NEIGHBOURS, make_row, render, write_platform
+
+from tenantry.config.platform import load_platform
+
+
+def test_a_figure_that_is_a_fifth_worse_is_just_good_enough() -> None:
+    assert make_row("p99", "ms", 10.0, 12.0, 1.2).met
+    assert not make_row("p99", "ms", 10.0, 12.1, 1.2).met
+
+
+def test_figures_are_judged_before_they_are_rounded() -> None:
+    row = make_row("p99", "ms", 10.0, 12.00001, 1.2)
+    assert (row.ratio, row.met) == (1.2, False)
+
+
+def test_the_table_has_a_line_for_each_figure() -> None:
+    table = render([make_row("p99", "ms", 10.0, 11.0, 1.2), make_row("memory", "MiB", 100.0, 300.0, 1.64)])
+    heads, _, *lines = table.splitlines()
+    assert heads.split()[1:4:2] == ["figure", "unit"]
+    assert [line.split()[-2] for line in lines] == ["yes", "no"]
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_every_neighbour_has_a_worker_of_its_own_beside_the_quiet_one(tmp_path: Path) -> None:
+    write_platform(tmp_path / "street")
+    platform = load_platform(tmp_path / "street")
+    assert {worker.project.name for worker in platform.workers} == {"dispatcher", "quiet", *NEIGHBOURS}
+    source = (tmp_path / "street" / "crash" / "entry.py").read_text()
+    assert all(f"async def {habit}(" in source for habit in NEIGHBOURS)

@@ -1,0 +1,107 @@
+"""The real control plane behind a real HTTP port, with nothing behind it: what the CLI's commands talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tenantry.config.deployment import DeployedWorker
+from tenantry.control import BundleStore, Store, create_app
+
+
+@dataclass
+class Server:
+    """Where the control plane answers, and what it was told to run."""
+
+    control_url: str
+    account_id: str
+    admin_token: str
+    store: Store
+    bundles: BundleStore
+    requests: list[str] = field(default_factory=list)
+    workers: dict[tuple[str | None, str], DeployedWorker] = field(default_factory=dict)
+
+    @property
+    def gateway_url(self) -> str:
+        return self.control_url
+
+    def deployed(self, worker: DeployedWorker) -> None:
+        self.workers[(worker.namespace, worker.name)] = worker
+
+    def removed(self, namespace: str | None, name: str) -> None:
+        del self.workers[(namespace, name)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    store = Store(tmp_path / "control.db", durable=False)
+    bundles = BundleStore(tmp_path / "bundles", durable=False)
+    account = store.accounts.default().id
+    found = Server("", account, store.accounts.issue_token(account, "test"), store, bundles)
+    transport = httpx.ASGITransport(app=create_app(store, bundles, found))  # type: ignore[arg-type]  # two ASGI types
+    client = httpx.AsyncClient(transport=transport, base_url="http://control")
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.requests.append(f"{self.command} {self.path.partition('?')[0]}")
+            call = client.request(self.command, self.path, content=body, headers=dict(self.headers))
+            response = asyncio.run_coroutine_threadsafe(call, loop).result(20)
+            self.send_response(response.status_code)
+            self.send_header("Content-Type", response.headers["content-type"])
+            self.send_header("Content-Length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 # http.server's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    serving = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    serving.start()
+    found.control_url = f"http://127.0.0.1:{http.server_port}"
+    yield found
+    http.shutdown()
+    serving.join()
+    http.server_close()
+    asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+    store.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a Worker's project and returns its folder."""
+
+    def write(name: str = "w", **config: Any) -> Path:
+        folder = tmp_path / "platform" / name
+        (folder / "src").mkdir(parents=True)
+        (folder / "src/entry.py").write_text(f"# {name}\n")
+        document = {
+            "name": name,
+            "main": "src/entry.py",
+            "compatibility_date": "2026-01-15",
+            "compatibility_flags": ["python_workers"],
+            **config,
+        }
+        (folder / "wrangler.jsonc").write_text(json.dumps(document))
+        return folder
+
+    return write

@@ -1,0 +1,64 @@
+"""The operator's terminal cannot be attacked, nor held up, by what a Worker prints."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+from tenantry.cli import worker_log
+from tenantry.cli.worker_log import WorkerLog
+from tenantry.host import LogEvent
+
+
+def printed(*events: LogEvent, terminal: bool = False) -> str:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    stream = Stream()
+    log = WorkerLog(stream)
+    for event in events:
+        log(event)
+    log.close()
+    return stream.getvalue()
+
+
+def test_each_line_has_the_name_of_its_worker() -> None:
+    assert printed(LogEvent("one", None, "log", "a\nb"), LogEvent("two", "ns", "log", "c")) == (
+        "[one] a\n[one] b\n[two] c\n"
+    )
+
+
+def test_control_characters_are_shown_and_not_obeyed() -> None:
+    text = printed(LogEvent("w", None, "log", "\x1b]0;title\x07\x1b[2J\r\x00\x9b1m tab\there"), terminal=True)
+    own = (worker_log._CYAN, worker_log._PLAIN)
+    for sequence in own:
+        text = text.replace(sequence, "")
+    assert text == "[w] \\x1b]0;title\\x07\\x1b[2J\\x0d\\x00\\x9b1m tab\there\n"
+
+
+def test_a_forged_line_cannot_pass_for_another_workers() -> None:
+    assert printed(LogEvent("w", None, "log", "x\n[other] y")) == "[w] x\n[w] [other] y\n"
+
+
+def test_a_terminal_that_does_not_read_holds_up_nobody() -> None:
+    class Stopped(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.entered = threading.Event()
+            self.going = threading.Event()
+
+        def write(self, text: str, /) -> int:
+            self.entered.set()
+            self.going.wait(20)
+            return super().write(text)
+
+    stream = Stopped()
+    log = WorkerLog(stream)
+    log(LogEvent("w", None, "log", "first"))
+    assert stream.entered.wait(20)
+    for _ in range(20):
+        log(LogEvent("w", None, "log", "x" * 1024 * 1024))
+    stream.going.set()
+    log.close(20)
+    assert "12 log events were left out" in stream.getvalue()

@@ -1,0 +1,102 @@
+"""The platform's own file: every mistake is named with its path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tenantry.config.platform import load_platform
+from tenantry.errors import ConfigError
+
+Write = Callable[[dict[str, str | bytes]], Path]
+
+DISPATCHER = '[gateway]\nworker = "dispatcher"\n[[worker]]\npath = "dispatcher"\n'
+
+
+def projects(*names: str) -> dict[str, str | bytes]:
+    files: dict[str, str | bytes] = {}
+    for name in names:
+        config = {"name": name, "main": "entry.py", "compatibility_date": "2026-01-15"}
+        files[f"{name}/wrangler.jsonc"] = json.dumps(config)
+        files[f"{name}/entry.py"] = ""
+    return files
+
+
+def test_a_platform_of_several_workers(write: Write) -> None:
+    more = '[[worker]]\npath = "one"\nnamespace = "bindings"\ncustomer = "user1"\n'
+    folder = write({"tenantry.toml": DISPATCHER + more, **projects("dispatcher", "one")})
+
+    platform = load_platform(folder)
+
+    assert platform.gateway_worker == "dispatcher"
+    assert [(worker.project.name, worker.namespace, worker.customer) for worker in platform.workers] == [
+        ("dispatcher", None, None),
+        ("one", "bindings", "user1"),
+    ]
+    assert platform.file == folder / "tenantry.toml"
+
+
+def test_a_folder_with_one_wrangler_configuration_is_a_platform_of_it(write: Write) -> None:
+    folder = write(projects("only"))
+
+    platform = load_platform(folder / "only")
+
+    assert platform.gateway_worker == "only"
+    assert platform.file is None
+    assert len(platform.workers) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "missing required field `gateway`"),
+        ("[gateway]", "worker"),
+        ('[gateway]\nworker = "dispatcher"', "missing required field `worker`"),
+        (DISPATCHER + 'color = "red"', "unknown field `color` - at `$.worker[0]`"),
+        ("[gateways]\n" + DISPATCHER, "unknown field `gateways`"),
+        ('[gateway]\nworker = 1\n[[worker]]\npath = "dispatcher"', "$.gateway.worker"),
+        (DISPATCHER + '[[worker]]\npath = "absent"', "$.worker[1].path"),
+        (DISPATCHER + '[[worker]]\npath = "one"\nnamespace = ""', "$.worker[1].namespace is empty"),
+        (DISPATCHER + '[[worker]]\npath = "dispatcher"', "second Worker with the name 'dispatcher'"),
+        (
+            DISPATCHER
+            + '[[worker]]\npath="one"\nnamespace="a"\ncustomer="u"\n'
+            + '[[worker]]\npath="one"\nnamespace="b"\ncustomer="u"',
+            "$.worker[2].customer 'u' stands there twice",
+        ),
+        ('[gateway]\nworker = "one"\n[[worker]]\npath = "one"\nnamespace = "x"', "$.gateway.worker is 'one'"),
+        ("[gateway", "tenantry.toml"),
+        (DISPATCHER + '[egress]\nallow = ["https://a.b"]', "$.egress.allow[0]"),
+        (DISPATCHER + '[worker.egress]\npolicy = "deny"\nallow = ["a.b"]', "$.worker[0].egress"),
+        (DISPATCHER + '[egress]\npolicy = "open"', "$.egress.policy"),
+        (DISPATCHER + "[egress]\nports = []", "unknown field `ports`"),
+    ],
+)
+def test_mistakes_name_the_file_and_the_path(write: Write, content: str, problem: str) -> None:
+    folder = write({"tenantry.toml": content, **projects("dispatcher", "one")})
+
+    with pytest.raises(ConfigError) as raised:
+        load_platform(folder)
+
+    assert problem in str(raised.value)
+    assert "tenantry.toml" in str(raised.value)
+
+
+def test_where_workers_may_go(write: Write) -> None:
+    egress = '[worker.egress]\npolicy = "deny"\n[egress]\npolicy = "allow"\nallow = ["api.example.com"]\n'
+    folder = write({"tenantry.toml": DISPATCHER + egress, **projects("dispatcher", "one")})
+
+    policies = load_platform(folder).egress
+
+    assert policies.of(None, "dispatcher").mode == "deny"
+    assert policies.of("bindings", "one").names == {"api.example.com"}
+
+
+def test_a_folder_that_is_no_platform_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds neither tenantry\.toml nor a wrangler configuration"):
+        load_platform(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder"):
+        load_platform(tmp_path / "absent")
