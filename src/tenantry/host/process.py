@@ -106,7 +106,7 @@ class WorkerProcess:
         """How often in a row it was seen to do nothing while it held no invocation."""
         self.heard = False
         self.held = False
-        """It used up its processor since the last look and said nothing."""
+        """At the last look it had used up its processor and said nothing, and it said nothing since."""
         self._serving: dict[int, asyncio.Task[None]] = {}
         """Calls of the Worker's code that are not answered, by number."""
         self._unserved: dict[int, CallReceived] = {}
@@ -229,8 +229,13 @@ class WorkerProcess:
 
     # The handler of the channel ------------------------------------------------------------------------------------
 
-    def call_received(self, event: CallReceived) -> None:
+    def _hear(self) -> None:
+        """It said something: whatever the last look found, its loop turns now."""
         self.heard = True
+        self.held = False
+
+    def call_received(self, event: CallReceived) -> None:
+        self._hear()
         invocation = self.invocations.get(event.parent)
         if invocation is None:
             self._refuse(event, "The execution context which hosts this callback is no longer running.")
@@ -323,7 +328,7 @@ class WorkerProcess:
             task.cancel()
 
     def call_closed(self, call: int) -> None:
-        self.heard = True
+        self._hear()
         invocation = self.invocations.pop(call)
         invocation.over()
         self.used_at = self.loop.time()
@@ -341,7 +346,7 @@ class WorkerProcess:
         _log.error("a stream broke off", worker=self.worker.name, exc_info=error)
 
     def log_received(self, event: LogReceived) -> None:
-        self.heard = True
+        self._hear()
         level = event.level if event.level in _LEVELS else "log"
         invocation = self.invocations.get(event.call)
         if invocation is not None:

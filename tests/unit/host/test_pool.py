@@ -159,3 +159,17 @@ async def test_a_pool_that_retires_while_it_starts_a_process_for_nobody_ends_it(
         await asyncio.sleep(0)
     assert [process.killed for process in runtime.started] == [True]
     assert not pool.processes
+
+
+async def test_a_process_that_answered_is_free_whatever_the_last_look_at_it_found() -> None:
+    """The watchdog looks now and then. Between two looks an answer is the newer word: without it, the next request
+    started a second process beside one that had nothing to do."""
+    runtime = FakeRuntime(True)
+    pool = pool_of(runtime)
+    assert await ask(pool) == b"answer"
+    [process] = pool.processes
+    process.held = True
+    assert (await process.invoke(InvocationKind.FETCH, "fetch", b"", [])).payload == b"answer"
+    assert await ask(pool) == b"answer"
+    assert pool.processes == [process]
+    await pool.aclose()
