@@ -36,6 +36,8 @@ from tenantry.host.process import RemoteStub, WorkerProcess
 from tenantry.host.runtime import python_policy
 from tenantry.sandbox import Zygote
 from tenantry.sandbox.process import SandboxedProcess
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 from tenantry.streams import BytesStream, read_all
 from tenantry.wire.session import Session
 from tenantry.wire.values import RequestValue
@@ -376,12 +378,14 @@ async def arena(tmp_path: Path) -> AsyncIterator[Arena]:
     runtime = PythonRuntime(python_policy(data, "strict"))
     await runtime.open()
     made: list[Arena] = []
-    host = Host(data, "account", runtime, lambda event: made[0].on_log(event), "process")
+    services = InstalledServices(ServiceSettings(data / "accounts" / "account", "process"))
+    host = Host(data, services, runtime, lambda event: made[0].on_log(event))
     made.append(Arena(host, data))
     try:
         yield made[0]
     finally:
         await host.aclose()
+        await services.aclose()
 
 
 async def test_cold_starts_and_kills_leave_nothing_behind(arena: Arena) -> None:

@@ -23,6 +23,8 @@ from tenantry.control import BundleStore, Store, create_app
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 
 __all__ = ["RunningPlatform", "running"]
 
@@ -63,9 +65,9 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         )
         stack.push_async_callback(runtime.aclose)
         await runtime.open()
-        host = Host(
-            settings.data, account.id, runtime, worker_log, settings.durability, settings.egress, plans=settings.plans
-        )
+        services = InstalledServices(ServiceSettings(settings.data / "accounts" / account.id, settings.durability))
+        stack.push_async_callback(services.aclose)
+        host = Host(settings.data, services, runtime, worker_log, settings.egress, plans=settings.plans)
         stack.push_async_callback(host.aclose)
         bytecode = BytecodeCache(settings.data / "bundles", runtime)
         stack.push_async_callback(bytecode.aclose)
@@ -77,7 +79,7 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         gateway_port = await stack.enter_async_context(
             _listening(Gateway(host, settings.gateway_worker, body_bytes_max), settings.host, settings.port)
         )
-        control = create_app(store, bundles, _Deployments(host, bytecode), processes=host.processes)
+        control = create_app(store, bundles, _Deployments(host, bytecode), services, processes=host.processes)
         control_port = await stack.enter_async_context(_listening(control, settings.host, settings.control_port))
         # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
         # pauses shrink from tens of milliseconds to what requests have made.

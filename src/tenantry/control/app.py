@@ -14,19 +14,29 @@ from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
+from tenantry.control.routes.d1 import d1_routes
+from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
+from tenantry.control.routes.kv import kv_routes
 from tenantry.control.routes.platform import Processes, platform_routes
-from tenantry.control.routes.resources import resource_routes
+from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
+from tenantry.services.installed import InstalledServices
 
 __all__ = ["create_app"]
 
 
 def create_app(
-    store: Store, bundles: BundleStore, deployments: Deployments, *, processes: Processes = tuple
+    store: Store,
+    bundles: BundleStore,
+    deployments: Deployments,
+    services: InstalledServices,
+    *,
+    processes: Processes = tuple,
 ) -> ASGIApp:
-    """The control plane over `store` and `bundles`, which stay the caller's to close, after the ASGI lifespan's end.
+    """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
+    lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `processes` lists the live worker processes.
@@ -42,7 +52,10 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
-        *resource_routes(store.resources, threads),
+        *dispatch_namespace_routes(store.resources, threads),
+        *kv_routes(store.resources, threads),
+        *r2_routes(store.resources, threads),
+        *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(

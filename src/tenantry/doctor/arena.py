@@ -29,6 +29,8 @@ from tenantry.errors import TenantryError
 from tenantry.host import Answer, Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.sandbox.syscalls import this_machine
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream, read_all
 from tenantry.wire.values import RequestValue
 
@@ -240,7 +242,8 @@ async def open_arena(
         runtime = PythonRuntime(python_policy(data, isolation))
         await runtime.open()
         made: list[Arena] = []
-        host = Host(data, "doctor", runtime, lambda event: made[0].logs.append(event), "process")
+        services = InstalledServices(ServiceSettings(data / "accounts" / "doctor", "process"))
+        host = Host(data, services, runtime, lambda event: made[0].logs.append(event))
         try:
             arena = Arena(host, folder, data, isolation, canary)
             made.append(arena)
@@ -248,6 +251,7 @@ async def open_arena(
             yield arena
         finally:
             await host.aclose()
+            await services.aclose()
     finally:
         del os.environ[_CANARY_VARIABLE]
         stack.close()

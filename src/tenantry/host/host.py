@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
 from tenantry.host.targets import Thing, close_streams, give_back
 from tenantry.host.watchdog import Watchdog
-from tenantry.services import Service, ServiceSettings
+from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream, is_byte_stream
 from tenantry.wire.events import InvocationKind, PeerError
 from tenantry.wire.values import RequestValue, ResponseValue, capability, decode_untrusted, encode
@@ -55,15 +54,17 @@ class Host:
     def __init__(
         self,
         data: Path,
-        account: str,
+        services: InstalledServices,
         runtime: Runtime,
         log_sink: LogSink,
-        durability: str = "full",
         egress: EgressPolicies = PUBLIC,
         lookup: Lookup | None = None,
         plans: Plans = DEFAULT_PLANS,
     ) -> None:
-        """`lookup` resolves names for `fetch()`; None: as the machine does."""
+        """`services` stay the caller's to close, after the host.
+
+        `lookup` resolves names for `fetch()`; None: as the machine does.
+        """
         self._runtime = runtime
         self._log_sink = log_sink
         self._loop = asyncio.get_running_loop()
@@ -71,7 +72,7 @@ class Host:
         self._live: set[WorkerProcess] = set()
         self._watchdog = Watchdog()
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
-        self._services = _open_services(ServiceSettings(data / "accounts" / account, durability))
+        self._services = services
         self._plans = plans
         self._admissions: dict[tuple[str | None, str], Admission] = {}
         self._policies = egress
@@ -89,7 +90,7 @@ class Host:
         egress = self._egress.get(key) or Egress(self._network, self._policies.of(*key))
         table = CapabilityTable(
             worker,
-            self._services,
+            self._services.by_binding_type,
             lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
             FetchTarget(egress, self.find),
             self._forms,
@@ -210,7 +211,7 @@ class Host:
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX / 4, self._reap)
 
     async def aclose(self) -> None:
-        """End every process, then close the services: what was acknowledged is kept."""
+        """End every process, and wait for what they asked for."""
         self._reaper.cancel()
         self._watchdog.close()
         for pool in list(self._pools.values()):
@@ -221,8 +222,6 @@ class Host:
         await self._runtime.aclose()
         await self._proxies.aclose()
         await self._network.aclose()
-        for service in {id(service): service for service, _ in self._services.values()}.values():
-            await service.aclose()
         self._executor.shutdown(wait=True)
 
 
@@ -235,14 +234,3 @@ def _answer(value: Any, things: list[Thing]) -> Answer:
     if not is_byte_stream(stream):
         raise ProtocolError("its body is not a stream")
     return Answer(value, stream)
-
-
-def _open_services(settings: ServiceSettings) -> dict[str, tuple[Service, str]]:
-    """The installed services by binding type, each with the field that names its resource."""
-    services: dict[str, tuple[Service, str]] = {}
-    for entry_point in entry_points(group="tenantry.services"):
-        factory = entry_point.load()
-        service = factory(settings)
-        for binding_type, field in factory.binding_types.items():
-            services[binding_type] = (service, field)
-    return services

@@ -13,6 +13,8 @@ import pytest_asyncio
 
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control import BundleStore, Store, create_app
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 
 
 @dataclass
@@ -82,10 +84,12 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     deployments = FakeDeployments()
     account = store.accounts.default().id
     token = store.accounts.issue_token(account, "test")
-    app = create_app(store, bundles, deployments, processes=lambda: [{"pid": 7, "worker": "w"}])
+    services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
+    app = create_app(store, bundles, deployments, services, processes=lambda: [{"pid": 7, "worker": "w"}])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types
     async with httpx.AsyncClient(
         transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}
     ) as http:
         yield Control(app, http, store, bundles, deployments, account, token, tmp_path)
+    await services.aclose()
     store.close()

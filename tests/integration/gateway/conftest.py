@@ -19,6 +19,8 @@ from tenantry.config.deployment import BindingSpec, DeployedWorker, WorkerLimits
 from tenantry.gateway import Gateway
 from tenantry.host import Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 
 
 @dataclass
@@ -155,12 +157,12 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     runtime = PythonRuntime(python_policy(data, "strict"))
     await runtime.open()
     made: list[Site] = []
+    services = InstalledServices(ServiceSettings(data / "accounts" / "account", "process"))
     host = Host(
         data,
-        "account",
+        services,
         runtime,
         lambda event: made[0].on_log(event),
-        "process",
         **getattr(request.module, "HOST_OPTIONS", {}),
     )
     made.append(Site(host, data))
@@ -177,6 +179,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
         yield made[0]
         made[0].close()
     await host.aclose()
+    await services.aclose()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

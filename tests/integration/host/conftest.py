@@ -16,6 +16,8 @@ import pytest_asyncio
 from tenantry.config.deployment import BindingSpec, DeployedWorker, WorkerLimits
 from tenantry.host import Answer, Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 from tenantry.streams import BytesStream, ByteStream, read_all
 from tenantry.wire.values import RequestValue
 
@@ -128,10 +130,12 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     runtime = PythonRuntime(python_policy(data, "strict", worker_site, sockets=sockets))
     await runtime.open()
     made: list[Platform] = []
-    host = Host(data, "account", runtime, lambda event: made[0].on_log(event), "process", **options)
+    services = InstalledServices(ServiceSettings(data / "accounts" / "account", "process"))
+    host = Host(data, services, runtime, lambda event: made[0].on_log(event), **options)
     made.append(Platform(host, data))
     yield made[0]
     await host.aclose()
+    await services.aclose()
 
 
 @pytest.fixture

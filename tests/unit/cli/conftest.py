@@ -16,6 +16,8 @@ import pytest
 
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control import BundleStore, Store, create_app
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 
 
 @dataclass
@@ -50,7 +52,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     account = store.accounts.default().id
     found = Server("", account, store.accounts.issue_token(account, "test"), store, bundles)
-    transport = httpx.ASGITransport(app=create_app(store, bundles, found))  # type: ignore[arg-type]  # two ASGI types
+    services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
+    app = create_app(store, bundles, found, services)
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
     client = httpx.AsyncClient(transport=transport, base_url="http://control")
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,6 +84,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     serving.join()
     http.server_close()
     asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(5)
+    asyncio.run_coroutine_threadsafe(services.aclose(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

@@ -21,6 +21,8 @@ from tenantry.config.plans import PlanFile
 from tenantry.control import BundleStore, Store, create_app, metadata
 from tenantry.errors import InvocationError
 from tenantry.gateway import app as gateway
+from tenantry.services import ServiceSettings
+from tenantry.services.installed import InstalledServices
 from tenantry.wire.events import InvocationKind
 from tenantry.wire.frames import FrameKind
 from tenantry.wire.terms import pack_terms
@@ -123,7 +125,8 @@ def test_the_routes_of_the_rest_api(reference: dict[str, str], tmp_path: Path) -
 
     store = Store(tmp_path / "control.db", durable=False)
     try:
-        app: Any = create_app(store, BundleStore(tmp_path / "bundles", durable=False), Nobody())
+        services = InstalledServices(ServiceSettings(tmp_path, "process"))
+        app: Any = create_app(store, BundleStore(tmp_path / "bundles", durable=False), Nobody(), services)
         routes = {
             (method, re.sub(r":\w+\}", "}", route.path))
             for route in app._app.routes
