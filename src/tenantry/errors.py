@@ -4,6 +4,7 @@
     ├── ConfigError            the operator's file or argument is wrong: mend it and start again
     ├── IsolationError         this machine lacks a sandbox layer that was asked for
     ├── ProtocolError          a peer broke the wire protocol: close its channel, kill its process
+    ├── StartRefused           a Worker that was tried could not be imported: the message is for its author
     ├── BindingError           a binding call failed: the Worker sees `name` and `message`
     ├── InvocationError        an invocation did not produce its result
     │   ├── WorkerNotFound     no such Worker
@@ -43,6 +44,10 @@ class IsolationError(TenantryError):
 
 class ProtocolError(TenantryError):
     """A peer sent what the wire protocol does not allow."""
+
+
+class StartRefused(TenantryError):
+    """A Worker that was started for a try could not be imported. The message has its own traceback, or the limit."""
 
 
 class BindingError(TenantryError):

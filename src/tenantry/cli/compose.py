@@ -79,7 +79,15 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         gateway_port = await stack.enter_async_context(
             _listening(Gateway(host, settings.gateway_worker, body_bytes_max), settings.host, settings.port)
         )
-        control = create_app(store, bundles, _Deployments(host, bytecode), services, processes=host.processes)
+        control = create_app(
+            store,
+            bundles,
+            _Deployments(host, bytecode),
+            services,
+            processes=host.processes,
+            starter=host,
+            gateway_url=_url(settings.host, gateway_port),
+        )
         control_port = await stack.enter_async_context(_listening(control, settings.host, settings.control_port))
         # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
         # pauses shrink from tens of milliseconds to what requests have made.
@@ -101,9 +109,10 @@ class _Deployments:
         self._host = host
         self._bytecode = bytecode
 
-    def deployed(self, worker: DeployedWorker) -> None:
-        self._host.deployed(worker)
-        self._bytecode.want(worker.bundle)
+    def deployed(self, *versions: DeployedWorker) -> None:
+        self._host.deployed(*versions)
+        for version in versions:
+            self._bytecode.want(version.bundle)
 
     def removed(self, namespace: str | None, name: str) -> None:
         self._host.removed(namespace, name)

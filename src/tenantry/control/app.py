@@ -19,7 +19,12 @@ from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_route
 from tenantry.control.routes.kv import kv_routes
 from tenantry.control.routes.platform import Processes, platform_routes
 from tenantry.control.routes.r2 import r2_routes
-from tenantry.control.routes.scripts import script_routes
+from tenantry.control.routes.scripts import Uploads, script_routes
+from tenantry.control.routes.secrets import secret_routes
+from tenantry.control.routes.services import service_routes
+from tenantry.control.routes.settings import setting_routes
+from tenantry.control.routes.versions import version_routes
+from tenantry.control.startup import Starter
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
 from tenantry.services.installed import InstalledServices
@@ -34,15 +39,19 @@ def create_app(
     services: InstalledServices,
     *,
     processes: Processes = tuple,
+    starter: Starter | None = None,
+    gateway_url: str | None = None,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
-    `processes` lists the live worker processes.
+    `processes` lists the live worker processes. `starter` tries a Worker before it is stored; None: none is tried.
+    `gateway_url` is where the tenants' requests arrive, for clients to print.
     """
     threads = Threads()
-    deployer = Deployer(store, deployments, threads)
+    deployer = Deployer(deployments, threads)
+    uploads = Uploads(store, bundles, deployer, threads, starter)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -52,11 +61,15 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
-        *dispatch_namespace_routes(store.resources, threads),
+        *dispatch_namespace_routes(store, deployer, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
         *d1_routes(store.resources, threads),
-        *script_routes(store, bundles, deployer, threads),
+        *script_routes(uploads),
+        *version_routes(uploads),
+        *setting_routes(store, deployer, threads),
+        *secret_routes(store, deployer, threads),
+        *service_routes(store, deployer, threads, gateway_url),
     ]
     app = Litestar(
         route_handlers=[Router("/client/v4", route_handlers=routes), *platform_routes(processes)],

@@ -10,7 +10,8 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from tenantry.control.errors import ControlError, Invalid, NotFound, TooLarge, Unauthenticated
+from tenantry.control.catalog import not_offered
+from tenantry.control.errors import ControlError, Invalid, NotFound, NotOffered, TooLarge, Unauthenticated
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
 
@@ -18,8 +19,15 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those.
-STATUS: dict[type[ControlError], int] = {Invalid: 400, Unauthenticated: 401, NotFound: 404, TooLarge: 413}
+# No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those. A
+# 501 is no exception: nothing that the caller could change makes it succeed.
+STATUS: dict[type[ControlError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    NotFound: 404,
+    TooLarge: 413,
+    NotOffered: 501,
+}
 
 
 class ApiMessage(msgspec.Struct, frozen=True):
@@ -63,6 +71,10 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
     headers: dict[str, str] = {}
     if isinstance(error, ControlError):
         status, code, message = status_of(error), error.code, error.message
+    elif isinstance(error, NotFoundException | MethodNotAllowedException) and (
+        missing := not_offered(request.url.path)
+    ):
+        status, code, message = status_of(missing), missing.code, missing.message
     elif isinstance(error, NotFoundException):
         status, code = 404, 7003
         message = f"Could not route to {_path(request)}, perhaps your object identifier is invalid?"

@@ -5,7 +5,8 @@
         ├── Unauthenticated    no token, or a wrong one
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
-        └── TooLarge           more bytes, parts or items than the limit
+        ├── TooLarge           more bytes, parts or items than the limit
+        └── NotOffered         a call of Cloudflare's that this platform does not have
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
 its own, because Cloudflare's clients retry a 409.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from tenantry.errors import TenantryError
 
-__all__ = ["ControlError", "Invalid", "NotFound", "TooLarge", "Unauthenticated"]
+__all__ = ["ControlError", "Invalid", "NotFound", "NotOffered", "TooLarge", "Unauthenticated"]
 
 
 class ControlError(TenantryError):
@@ -41,3 +42,7 @@ class NotFound(ControlError):
 
 class TooLarge(ControlError):
     """Over a limit of `limits.py`."""
+
+
+class NotOffered(ControlError):
+    """Cloudflare has it, this platform has not. The message says what it is."""

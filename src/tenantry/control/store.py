@@ -8,8 +8,10 @@ from pathlib import Path
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control.accounts import Accounts
 from tenantry.control.database import Database
+from tenantry.control.dispatch_namespaces import DispatchNamespaces
 from tenantry.control.resources import Resources
 from tenantry.control.scripts import Scripts
+from tenantry.control.versions import Versions
 
 __all__ = ["Store"]
 
@@ -22,10 +24,12 @@ class Store:
         self._database = Database(file, durable=durable)
         self.accounts = Accounts(self._database)
         self.resources = Resources(self._database)
+        self.dispatch_namespaces = DispatchNamespaces(self._database)
         self.scripts = Scripts(self._database)
+        self.versions = Versions(self._database)
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
-        """Every Worker that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""
+        """Every version that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""
         return self.scripts.all_deployed()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenantry.config.deployment import DeployedWorker
     from tenantry.host.admission import Admission
     from tenantry.host.process import WorkerProcess
+    from tenantry.host.split import VersionChoice
 
 __all__ = ["Invocation", "LogAllowance"]
 
@@ -41,6 +42,8 @@ class Invocation:
     """The invocation that called for it; None where an event from outside did."""
     admission: Admission | None = None
     """Where it holds a place, until it is over."""
+    choice: VersionChoice | None = None
+    """Which versions serve it and all that it calls; stands at the root."""
     answered: bool = False
     canceled: bool = False
     cpu_seconds: float = 0.0
@@ -61,6 +64,14 @@ class Invocation:
     def subrequests_max(self) -> int:
         limit = self.process.allowance.subrequests
         return limit if self.terms.subrequests_max is None else min(limit, self.terms.subrequests_max)
+
+    @property
+    def root(self) -> Invocation:
+        """The invocation that an event from outside began, which this one is a part of."""
+        each = self
+        while each.caller is not None:
+            each = each.caller
+        return each
 
     def is_called_by(self, worker: DeployedWorker) -> bool:
         """Whether an invocation of a Worker, of whichever version, waits for this one, or is it."""

@@ -32,6 +32,7 @@ from tenantry.host.limits import (
 from tenantry.host.logs import LogSink
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.split import VersionChoice
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
@@ -84,10 +85,12 @@ class WorkerPool:
         depth: int = 0,
         terms: Terms = NO_TERMS,
         caller: Invocation | None = None,
+        choice: VersionChoice | None = None,
     ) -> Reply:
         """Run an invocation of the Worker. Raises as WorkerProcess.invoke does, and Overloaded.
 
         The streams in `things` are closed, whatever happens. `caller` is the invocation whose code calls, if one does.
+        `choice` is for what it calls: this pool has one version.
         """
         pool: WorkerPool | None = None
         process: WorkerProcess | None = None
@@ -105,7 +108,7 @@ class WorkerPool:
                 if pool is not None:
                     self.admission.leave()
                 await close_streams(list(things))
-        return await pool._ask(process, kind, method, payload, things, depth, terms, caller)
+        return await pool._ask(process, kind, method, payload, things, depth, terms, caller, choice)
 
     async def _ask(
         self,
@@ -117,10 +120,19 @@ class WorkerPool:
         depth: int,
         terms: Terms,
         caller: Invocation | None,
+        choice: VersionChoice | None,
     ) -> Reply:
         try:
             return await process.invoke(
-                kind, method, payload, things, depth, terms=terms, caller=caller, admission=self.admission
+                kind,
+                method,
+                payload,
+                things,
+                depth,
+                terms=terms,
+                caller=caller,
+                admission=self.admission,
+                choice=choice,
             )
         except PeerError as error:
             if error.code != START_FAILED_CODE:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from tenantry.host.egress.proxy import Proxy
     from tenantry.host.runtime import Process
+    from tenantry.host.split import VersionChoice
 
 __all__ = ["WorkerProcess"]
 
@@ -135,6 +136,7 @@ class WorkerProcess:
         terms: Terms = NO_TERMS,
         caller: Invocation | None = None,
         admission: Admission | None = None,
+        choice: VersionChoice | None = None,
     ) -> Reply:
         """Run an invocation and return what it answered; what it left open goes on.
 
@@ -161,7 +163,7 @@ class WorkerProcess:
                 raise Overloaded(f"The Worker cannot take the request: {error}.") from error
             raise WorkerCrashed("The Worker's process ended before it was asked.") from error
         deadline = self.loop.time() + self.allowance.wall_seconds
-        invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission)
+        invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
         try:
             returned = await future

@@ -114,6 +114,9 @@ class Worker:
         if self._failure is not None:
             self.peer.error(event.call, self._failure)
             return
+        if self._assignment.trial:
+            self.peer.result(event.call, encode(None))
+            return
         invocation = self._invocations[event.call] = Invocation(self, event.call)
         invocation.task = self._loop.create_task(self._run(invocation, event))
 
