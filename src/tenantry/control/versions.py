@@ -148,12 +148,8 @@ class Versions:
             wanted = [_need_version(connection, script.id, share.version_id) for share in shares]
             current = _current(connection, script)
             known = {share.version_id for share in current.shares}
-            if (
-                not force
-                and len(wanted) == 1
-                and wanted[0].id not in known
-                and wanted[0].number < script.version.number
-            ):
+            returns = len(wanted) == 1 and wanted[0].id not in known and wanted[0].number < script.version.number
+            if returns and not force:
                 _check_secrets(wanted[0], script.version)
             if returns:
                 origin = origin.triggered_by("rollback")
