@@ -14,10 +14,11 @@ from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
+from tenantry.control.routes.api_keys import api_key_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
-from tenantry.control.routes.platform import Processes, platform_routes
+from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
 from tenantry.control.routes.secrets import secret_routes
@@ -37,8 +38,8 @@ def create_app(
     bundles: BundleStore,
     deployments: Deployments,
     services: InstalledServices,
+    watch: Watch,
     *,
-    processes: Processes = tuple,
     starter: Starter | None = None,
     gateway_url: str | None = None,
 ) -> ASGIApp:
@@ -46,7 +47,7 @@ def create_app(
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
-    `processes` lists the live worker processes. `starter` tries a Worker before it is stored; None: none is tried.
+    `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
     `gateway_url` is where the tenants' requests arrive, for clients to print.
     """
     threads = Threads()
@@ -72,7 +73,11 @@ def create_app(
         *service_routes(store, deployer, threads, gateway_url),
     ]
     app = Litestar(
-        route_handlers=[Router("/client/v4", route_handlers=routes), *platform_routes(processes)],
+        route_handlers=[
+            Router("/client/v4", route_handlers=routes),
+            *platform_routes(watch),
+            *api_key_routes(store.api_keys, threads),
+        ],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.
