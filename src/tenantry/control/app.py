@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
+from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.api_keys import api_key_routes
+from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
@@ -24,6 +26,7 @@ from tenantry.control.routes.scripts import Uploads, script_routes
 from tenantry.control.routes.secrets import secret_routes
 from tenantry.control.routes.services import service_routes
 from tenantry.control.routes.settings import setting_routes
+from tenantry.control.routes.tokens import token_routes
 from tenantry.control.routes.versions import version_routes
 from tenantry.control.startup import Starter
 from tenantry.control.store import Store
@@ -62,6 +65,8 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
+        *token_routes(store.tokens, threads),
+        *audit_routes(store.audit, threads),
         *dispatch_namespace_routes(store, deployer, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
@@ -78,6 +83,7 @@ def create_app(
             *platform_routes(watch),
             *api_key_routes(store.api_keys, threads),
         ],
+        guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.
@@ -85,4 +91,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.accounts, threads)
+    return Edge(app, store.tokens, store.audit, threads)

@@ -11,7 +11,16 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from tenantry.control.catalog import not_offered
-from tenantry.control.errors import ControlError, Invalid, NotFound, NotOffered, TooLarge, Unauthenticated
+from tenantry.control.errors import (
+    ControlError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotOffered,
+    Throttled,
+    TooLarge,
+    Unauthenticated,
+)
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
 
@@ -24,8 +33,10 @@ T = TypeVar("T")
 STATUS: dict[type[ControlError], int] = {
     Invalid: 400,
     Unauthenticated: 401,
+    Forbidden: 403,
     NotFound: 404,
     TooLarge: 413,
+    Throttled: 429,
     NotOffered: 501,
 }
 

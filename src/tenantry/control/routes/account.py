@@ -29,11 +29,6 @@ class AccountView(msgspec.Struct, frozen=True):
     settings: dict[str, bool] = {}
 
 
-class TokenView(msgspec.Struct, frozen=True):
-    id: str
-    status: str = "active"
-
-
 class UserView(msgspec.Struct, frozen=True):
     """Whoever holds the token. There are no people here, only tokens with names."""
 
@@ -71,12 +66,6 @@ def account_routes(accounts: Accounts, threads: Threads) -> list[HTTPRouteHandle
         account = await threads.run(accounts.get, token_of(request.scope).account_id)
         return [] if account is None else [AccountView(account.id, account.name, account.created_on)]
 
-    @get(["/user/tokens/verify", "/accounts/{account_id:str}/tokens/verify"], name="verify_token")
-    async def verify_token(request: ApiRequest, account_id: FromPath[str | None] = None) -> Envelope[TokenView]:
-        if account_id is not None:
-            check_account(request, account_id)
-        return Envelope(TokenView(token_of(request.scope).id))
-
     @get("/user", name="get_user")
     async def get_user(request: ApiRequest) -> Envelope[UserView]:
         token = token_of(request.scope)
@@ -106,4 +95,4 @@ def account_routes(accounts: Accounts, threads: Threads) -> list[HTTPRouteHandle
         views = everything[part.offset : part.offset + part.size]
         return Envelope(views, result_info=page_info(part, len(views), len(everything)))
 
-    return [verify_token, get_user, list_accounts, get_account, list_memberships]
+    return [get_user, list_accounts, get_account, list_memberships]

@@ -1,0 +1,169 @@
+"""Who may do what: a table of every route, and which scopes of tokens it is for.
+
+    scope        resource                      may
+    admin        –                             everything of its account
+    read         –                             read everything but secrets; change nothing
+    namespace    a dispatch namespace          deploy, change and delete the Workers in it
+    worker       a Worker, as `name` or        deploy, change and delete this one
+                 `namespace/name`
+
+A route that has no row is for nobody: what was forgotten stays shut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["RULES", "Rule", "Scope", "permits", "rule_of"]
+
+
+class Scope(StrEnum):
+    ADMIN = "admin"
+    READ = "read"
+    NAMESPACE = "namespace"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`scopes` may use the route, beside admins. `audited`: it changes something, and is written into the audit log.
+
+    For `namespace` and `worker` the path has to name the resource of the token, unless `shared`: then it shows what all
+    tokens of the account may know.
+    """
+
+    scopes: frozenset[Scope] = frozenset()
+    audited: bool = True
+    shared: bool = False
+
+
+_ADMIN: Final = Rule()
+_ALL: Final = Rule(frozenset(Scope), audited=False, shared=True)
+"""About the token itself, or names that a deploy has to look up."""
+_READ: Final = Rule(frozenset({Scope.READ}), audited=False)
+_DEPLOY: Final = Rule(frozenset({Scope.NAMESPACE, Scope.WORKER}))
+_LOOK: Final = Rule(frozenset({Scope.READ, Scope.NAMESPACE, Scope.WORKER}), audited=False)
+
+_A: Final = "/client/v4/accounts/{account_id}"
+_NAMESPACES: Final = f"{_A}/workers/dispatch/namespaces"
+_USER_SCRIPT: Final = f"{_NAMESPACES}/{{namespace}}/scripts/{{script_name}}"
+_SCRIPT: Final = f"{_A}/workers/scripts/{{script_name}}"
+
+# Below the path of a Worker, ordinary or not.
+_OF_A_WORKER: Final = {
+    ("PUT", ""): _DEPLOY,
+    ("GET", ""): _LOOK,
+    ("DELETE", ""): _DEPLOY,
+    ("GET", "/content"): _LOOK,
+    ("PUT", "/content"): _DEPLOY,
+    ("GET", "/versions"): _LOOK,
+    ("POST", "/versions"): _DEPLOY,
+    ("GET", "/versions/{version_id}"): _LOOK,
+    ("GET", "/deployments"): _LOOK,
+    ("POST", "/deployments"): _DEPLOY,
+    ("GET", "/deployments/{deployment_id}"): _LOOK,
+    ("GET", "/settings"): _LOOK,
+    ("PATCH", "/settings"): _DEPLOY,
+    ("GET", "/bindings"): _LOOK,
+    ("GET", "/script-settings"): _LOOK,
+    ("PATCH", "/script-settings"): _DEPLOY,
+    ("GET", "/tags"): _LOOK,
+    ("PUT", "/tags"): _DEPLOY,
+    ("PUT", "/tags/{tag}"): _DEPLOY,
+    ("DELETE", "/tags/{tag}"): _DEPLOY,
+    ("GET", "/schedules"): _LOOK,
+    ("PUT", "/schedules"): _DEPLOY,
+    ("GET", "/secrets"): _LOOK,
+    ("PUT", "/secrets"): _DEPLOY,
+    ("GET", "/secrets/{secret_name}"): _LOOK,
+    ("DELETE", "/secrets/{secret_name}"): _DEPLOY,
+    ("PATCH", "/secrets-bulk"): _DEPLOY,
+}
+
+RULES: Final[Mapping[tuple[str, str], Rule]] = {
+    # Who is asking
+    ("GET", "/client/v4/user/tokens/verify"): _ALL,
+    ("GET", f"{_A}/tokens/verify"): _ALL,
+    ("GET", "/client/v4/user"): _ALL,
+    ("GET", "/client/v4/accounts"): _ALL,
+    ("GET", _A): _ALL,
+    ("GET", "/client/v4/memberships"): _ALL,
+    # Tokens, and what was done with them
+    ("GET", f"{_A}/tokens"): _ADMIN,
+    ("POST", f"{_A}/tokens"): _ADMIN,
+    ("GET", f"{_A}/tokens/permission_groups"): _ALL,
+    ("GET", f"{_A}/tokens/{{token_id}}"): _ADMIN,
+    ("PUT", f"{_A}/tokens/{{token_id}}"): _ADMIN,
+    ("DELETE", f"{_A}/tokens/{{token_id}}"): _ADMIN,
+    ("PUT", f"{_A}/tokens/{{token_id}}/value"): _ADMIN,
+    ("GET", f"{_A}/audit_logs"): _READ,
+    # Workers
+    **{(method, f"{_SCRIPT}{path}"): rule for (method, path), rule in _OF_A_WORKER.items()},
+    ("GET", f"{_A}/workers/scripts"): _READ,
+    ("GET", f"{_SCRIPT}/content/v2"): _LOOK,
+    ("GET", f"{_SCRIPT}/subdomain"): _LOOK,
+    ("POST", f"{_SCRIPT}/subdomain"): _DEPLOY,
+    ("DELETE", f"{_SCRIPT}/subdomain"): _DEPLOY,
+    ("GET", f"{_SCRIPT}/references"): _LOOK,
+    ("GET", f"{_A}/workers/services/{{script_name}}"): _LOOK,
+    ("DELETE", f"{_A}/workers/services/{{script_name}}"): _DEPLOY,
+    ("GET", f"{_A}/workers/workers/{{script_name}}"): _LOOK,
+    ("GET", f"{_A}/workers/tails/by-consumer/{{script_name}}"): _LOOK,
+    # What clients ask of an account on their way
+    ("GET", f"{_A}/workers/subdomain"): _ALL,
+    ("PUT", f"{_A}/workers/subdomain"): _ADMIN,
+    ("GET", "/client/v4/zones"): _ALL,
+    ("GET", f"{_A}/workers/domains"): _ALL,
+    ("GET", f"{_A}/workers/domains/records"): _ALL,
+    ("GET", f"{_A}/workers/durable_objects/namespaces"): _ALL,
+    ("POST", "/client/v4/graphql"): _ALL,
+    # Dispatch namespaces and the Workers in them
+    ("POST", _NAMESPACES): _ADMIN,
+    ("GET", _NAMESPACES): _ALL,
+    ("GET", f"{_NAMESPACES}/{{namespace}}"): _LOOK,
+    ("PUT", f"{_NAMESPACES}/{{namespace}}"): _ADMIN,
+    ("PATCH", f"{_NAMESPACES}/{{namespace}}"): _ADMIN,
+    ("DELETE", f"{_NAMESPACES}/{{namespace}}"): _ADMIN,
+    ("GET", f"{_NAMESPACES}/{{namespace}}/scripts"): Rule(frozenset({Scope.READ, Scope.NAMESPACE}), audited=False),
+    ("DELETE", f"{_NAMESPACES}/{{namespace}}/scripts"): Rule(frozenset({Scope.NAMESPACE})),
+    **{(method, f"{_USER_SCRIPT}{path}"): rule for (method, path), rule in _OF_A_WORKER.items()},
+    # Resources: a deploy looks their names up
+    ("POST", f"{_A}/storage/kv/namespaces"): _ADMIN,
+    ("GET", f"{_A}/storage/kv/namespaces"): _ALL,
+    ("POST", f"{_A}/r2/buckets"): _ADMIN,
+    ("GET", f"{_A}/r2/buckets"): _ALL,
+    ("POST", f"{_A}/d1/database"): _ADMIN,
+    ("GET", f"{_A}/d1/database"): _ALL,
+    # Ours
+    ("GET", "/tenantry/v1/processes"): _READ,
+    ("GET", "/metrics"): _READ,
+    ("POST", "/tenantry/v1/api_keys"): _ADMIN,
+    ("GET", "/tenantry/v1/api_keys"): _READ,
+    ("DELETE", "/tenantry/v1/api_keys/{key_id}"): _ADMIN,
+}
+
+
+def rule_of(method: str, path: str) -> Rule | None:
+    """The row of a route, by the template of its path. HEAD is like GET."""
+    return RULES.get(("GET" if method == "HEAD" else method, path))
+
+
+def permits(rule: Rule, scope: Scope, resource: str, parameters: Mapping[str, str]) -> bool:
+    """Whether a token of `scope` for `resource` may use the route of `rule` with these parts of its path."""
+    if scope is Scope.ADMIN:
+        return True
+    if scope not in rule.scopes:
+        return False
+    if scope is Scope.READ or rule.shared:
+        return True
+    namespace = parameters.get("namespace")
+    if scope is Scope.NAMESPACE:
+        return namespace == resource
+    name = parameters.get("script_name")
+    if name is None:
+        # The namespace that its Worker is in may be looked at.
+        return rule is _LOOK and namespace is not None and resource.startswith(f"{namespace}/")
+    return resource == (name if namespace is None else f"{namespace}/{name}")
