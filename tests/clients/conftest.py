@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ class Platform:
     def token(self) -> str:
         return self.about["admin_token"]
 
+    @cached_property
+    def tail_port(self) -> str:
+        """Where tails are read, which a new tail's URL says."""
+        with self.api() as api:
+            tail = api.post("/workers/scripts/front/tails").json()["result"]
+            api.delete(f"/workers/scripts/front/tails/{tail['id']}")
+        return str(httpx.URL(tail["url"]).port)
+
     def api(self) -> httpx.Client:
         """A client whose paths begin below the account."""
         return httpx.Client(
@@ -221,6 +230,7 @@ class Wrangler:
         if not self.closed:
             return plain
         ports = [self.platform.about[name].rpartition(":")[2] for name in ("control", "gateway")]
+        ports.append(self.platform.tail_port)
         return [sys.executable, str(HERE / "closed_network.py"), ",".join(ports), *plain]
 
     def environment(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ from tenantry.cli.metrics import metrics_of
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.platform import PlatformSettings
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Tails, TailServer, create_app
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
@@ -103,6 +103,11 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         stop_seconds = settings.drain_seconds
         gateway_port = await stack.enter_async_context(_listening(gateway, settings.host, settings.port, stop_seconds))
         watch = _Watch(host, gateway)
+        tails = Tails(host.traces)
+        tail_server = TailServer(tails)
+        control_host = settings.control_host or settings.host
+        stack.push_async_callback(tail_server.aclose)
+        tail_port = await tail_server.open(control_host, settings.tail_port)
         control = create_app(
             store,
             bundles,
@@ -111,8 +116,9 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             watch,
             starter=host,
             gateway_url=_url(settings.host, gateway_port),
+            tails=tails,
+            tail_port=tail_port,
         )
-        control_host = settings.control_host or settings.host
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)
         )

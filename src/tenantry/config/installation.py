@@ -66,6 +66,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     port: int = 8787
     control_host: str = "127.0.0.1"
     control_port: int = 8788
+    tail_port: int = 8790
     isolation: Literal["strict", "container"] = "strict"
     durability: Literal["full", "process"] = "full"
     drain_seconds: float = DRAIN_SECONDS_DEFAULT
@@ -91,7 +92,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
     """
     source = _read(file, environment)
     content, where = source.content, source.where
-    for key in ("port", "control_port"):
+    for key in ("port", "control_port", "tail_port"):
         if not 0 <= getattr(content, key) <= 65535:
             raise ConfigError(f"{where}{key} is {getattr(content, key)}, which is not a port")
     if content.port == content.control_port != 0 and content.host == content.control_host:
@@ -107,6 +108,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         port=content.port,
         control_host=content.control_host,
         control_port=content.control_port,
+        tail_port=content.tail_port,
         isolation=content.isolation,
         durability=content.durability,
         identity=parse_identity(content.identity, f"{where}identity", source.folder),

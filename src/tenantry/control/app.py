@@ -26,11 +26,14 @@ from tenantry.control.routes.scripts import Uploads, script_routes
 from tenantry.control.routes.secrets import secret_routes
 from tenantry.control.routes.services import service_routes
 from tenantry.control.routes.settings import setting_routes
+from tenantry.control.routes.tails import tail_routes
 from tenantry.control.routes.tokens import token_routes
 from tenantry.control.routes.versions import version_routes
 from tenantry.control.startup import Starter
 from tenantry.control.store import Store
+from tenantry.control.tails import Tails
 from tenantry.control.threads import Threads
+from tenantry.host import TraceHub
 from tenantry.services.installed import InstalledServices
 
 __all__ = ["create_app"]
@@ -45,13 +48,16 @@ def create_app(
     *,
     starter: Starter | None = None,
     gateway_url: str | None = None,
+    tails: Tails | None = None,
+    tail_port: int = 0,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
-    `gateway_url` is where the tenants' requests arrive, for clients to print.
+    `gateway_url` is where the tenants' requests arrive, for clients to print. `tails` are read from a listener of the
+    caller's, on `tail_port`; None: there are none.
     """
     threads = Threads()
     deployer = Deployer(deployments, threads)
@@ -76,6 +82,7 @@ def create_app(
         *setting_routes(store, deployer, threads),
         *secret_routes(store, deployer, threads),
         *service_routes(store, deployer, threads, gateway_url),
+        *tail_routes(store, tails or Tails(TraceHub()), tail_port, threads),
     ]
     app = Litestar(
         route_handlers=[

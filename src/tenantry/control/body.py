@@ -23,6 +23,7 @@ from tenantry.control.upload import (
 
 __all__ = [
     "ApiRequest",
+    "read_body_untrusted",
     "read_json_untrusted",
     "read_settings_untrusted",
     "receive_files_untrusted",
@@ -87,6 +88,11 @@ async def receive_files_untrusted(request: ApiRequest, bundles: BundleStore, thr
         raise Invalid(10021, "the body has to be a multipart form with metadata and the Worker's files")
     main = request.headers.get("cf-worker-main-module-part") or request.headers.get("cf-worker-body-part")
     return await _receive_form(request, bundles, threads, boundary, lambda parser: parser.finish_files(main))
+
+
+async def read_body_untrusted(request: ApiRequest, code: int) -> bytes:
+    """A small body as it is. Raises TooLarge with `code`."""
+    return await _read(request, limits.JSON_BODY_BYTES_MAX, code)
 
 
 async def read_settings_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:

@@ -62,6 +62,20 @@ SECRETS_BULK_MAX = 100
 # Cloudflare: 250 cron triggers an account on paid plans.
 SCHEDULES_MAX = 250
 
+# Cloudflare: 10 clients that tail one Worker. Of the platform: ours.
+TAILS_PER_WORKER_MAX = 10
+TAILS_MAX = 1000
+TAIL_FILTERS_MAX = 16
+# Cloudflare's tails end after some hours. Ours.
+TAIL_SECONDS_MAX = 6 * 3600
+# Of one reader who does not keep up. Ours.
+TAIL_PENDING_MESSAGES_MAX = 1000
+TAIL_PENDING_BYTES_MAX = 4 * 1024 * 1024
+# Connections to the listener of tails, shaken hands or not. Ours.
+TAIL_CONNECTIONS_MAX = 2000
+TAIL_HANDSHAKE_SECONDS_MAX = 10.0
+TAIL_SEND_SECONDS_MAX = 30.0
+
 # What a token may be, so that hashing one costs nothing.
 TOKEN_CHARACTERS_MAX = 256
 

@@ -81,6 +81,9 @@ _OF_A_WORKER: Final = {
     ("GET", "/secrets/{secret_name}"): _LOOK,
     ("DELETE", "/secrets/{secret_name}"): _DEPLOY,
     ("PATCH", "/secrets-bulk"): _DEPLOY,
+    ("POST", "/tails"): _LOOK,
+    ("GET", "/tails"): _LOOK,
+    ("DELETE", "/tails/{tail_id}"): _DEPLOY,
 }
 
 RULES: Final[Mapping[tuple[str, str], Rule]] = {

@@ -31,6 +31,7 @@ from tenantry.host.runtime import Runtime
 from tenantry.host.split import Invokable, Split, read_choice_untrusted
 from tenantry.host.startup import Trials
 from tenantry.host.targets import Thing, close_streams, give_back
+from tenantry.host.traces import TraceHub
 from tenantry.host.watchdog import Watchdog
 from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream, is_byte_stream
@@ -79,6 +80,8 @@ class Host:
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
         self._watchdog = Watchdog()
+        self.traces = TraceHub()
+        """What the Workers do, for those who watch them."""
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
@@ -135,6 +138,7 @@ class Host:
             self._ended,
             plan,
             admission,
+            self.traces,
         )
 
     def _table(self, worker: DeployedWorker, egress: Egress) -> CapabilityTable:

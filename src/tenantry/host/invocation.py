@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tenantry.host.admission import Admission
     from tenantry.host.process import WorkerProcess
     from tenantry.host.split import VersionChoice
+    from tenantry.host.traces import Recorder
 
 __all__ = ["Invocation", "LogAllowance"]
 
@@ -44,6 +45,8 @@ class Invocation:
     """Where it holds a place, until it is over."""
     choice: VersionChoice | None = None
     """Which versions serve it and all that it calls; stands at the root."""
+    recorder: Recorder | None = None
+    """Where somebody watches the Worker."""
     answered: bool = False
     canceled: bool = False
     cpu_seconds: float = 0.0
@@ -87,3 +90,5 @@ class Invocation:
         if self.admission is not None:
             self.admission.leave()
             self.admission = None
+        if self.recorder is not None:
+            self.recorder.over(self.cpu_seconds)

@@ -35,6 +35,7 @@ from tenantry.host.runtime import Runtime
 from tenantry.host.split import VersionChoice
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.host.traces import TraceHub
 from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
 from tenantry.wire.events import InvocationKind, PeerError
 
@@ -55,6 +56,7 @@ class WorkerPool:
         on_ended: Callable[[WorkerProcess], None],
         plan: Plan = DEFAULT_PLANS.default,
         admission: Admission | None = None,
+        traces: TraceHub | None = None,
     ) -> None:
         """`admission` is shared by all versions of the Worker; None: it has its own, of the plan."""
         self.worker = worker
@@ -65,6 +67,7 @@ class WorkerPool:
         self._assignment = encode_assignment(table.assignment)
         self._runtime = runtime
         self._log_sink = log_sink
+        self._traces = traces
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
@@ -233,6 +236,7 @@ class WorkerPool:
             self._idle,
             self._closed,
             self._allowance,
+            self._traces,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not

@@ -36,10 +36,12 @@ from tenantry.host.limits import (
 from tenantry.host.logs import LogEvent, LogSink
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.host.traces import TraceHub
 from tenantry.streams import ByteStream, is_byte_stream
 from tenantry.wire.assignment import WORKER_ROOT
 from tenantry.wire.events import (
     CallReceived,
+    CallReturned,
     Capability,
     Import,
     InvocationKind,
@@ -79,8 +81,10 @@ class WorkerProcess:
         on_idle: Callable[[WorkerProcess], None],
         on_closed: Callable[[WorkerProcess], None],
         allowance: Allowance = DEFAULT_ALLOWANCE,
+        traces: TraceHub | None = None,
     ) -> None:
         self.worker = worker
+        self._traces = traces
         self.allowance = allowance
         self.process = process
         self.proxy: Proxy | None = None
@@ -165,6 +169,16 @@ class WorkerProcess:
         deadline = self.loop.time() + self.allowance.wall_seconds
         invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
+        if self._traces is not None and target == WORKER_ROOT:
+            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload)
+        try:
+            return await self._answer_of(invocation, future, terms)
+        except BaseException as error:
+            if invocation.recorder is not None:
+                invocation.recorder.failed(error)
+            raise
+
+    async def _answer_of(self, invocation: Invocation, future: asyncio.Future[CallReturned], terms: Terms) -> Reply:
         try:
             returned = await future
         except asyncio.CancelledError:
@@ -180,6 +194,8 @@ class WorkerProcess:
             raise
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
+        if invocation.recorder is not None:
+            invocation.recorder.answered(returned.payload)
         return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
 
     def cancel(self, invocation: Invocation) -> None:
@@ -363,10 +379,19 @@ class WorkerProcess:
             return
         allowance.used_bytes += len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
         if allowance.used_bytes < LOG_BYTES_MAX:
-            self.emit(level, event.message)
+            self._note(invocation, level, event.message)
             return
-        self.emit(level, event.message[:room])
-        self.emit("warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost.")
+        self._note(invocation, level, event.message[:room])
+        self._note(
+            invocation, "warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost."
+        )
+
+    def _note(self, invocation: Invocation | None, level: str, message: str) -> None:
+        if invocation is not None and invocation.recorder is not None:
+            invocation.recorder.log(level, message)
+        elif invocation is None and self._traces is not None:
+            self._traces.said(self.worker, level, message)
+        self.emit(level, message)
 
     def emit(self, level: str, message: str) -> None:
         """Send a line to the Worker's log. Whoever shows it may fail; that harms no request."""

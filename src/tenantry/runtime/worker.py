@@ -278,14 +278,10 @@ class Worker:
 
     def log_exception(self, call: int, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not _is_runtime(frame.filename)] or frames
-        text = "".join(
-            [
-                "Traceback (most recent call last):\n",
-                *traceback.format_list(own),
-                *traceback.format_exception_only(error),
-            ]
-        )
+        own = [frame for frame in frames if not _is_runtime(frame.filename)]
+        # A module with a syntax error has no frame, and what is left over are ours and the host's paths.
+        head = ["Traceback (most recent call last):\n", *traceback.format_list(own)] if own else []
+        text = "".join([*head, *traceback.format_exception_only(error)])
         self.log(call, "error", text.rstrip("\n"))
 
 
