@@ -20,6 +20,7 @@ from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
+from tenantry.control.routes.openapi import openapi_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
@@ -88,6 +89,7 @@ def create_app(
         route_handlers=[
             Router("/client/v4", route_handlers=routes),
             *platform_routes(watch),
+            *openapi_routes(routes, threads),
             *api_key_routes(store.api_keys, threads),
         ],
         guards=[authorization(store.audit, threads)],
