@@ -191,11 +191,11 @@ class Tails:
         self._tails: dict[str, Tail] = {}
 
     def create(self, ref: ScriptRef, filters: Sequence[TailFilter]) -> Tail:
-        """Raises Invalid (10057) when the Worker has as many as it may."""
+        """Raises Invalid (10021) when the Worker has as many as it may."""
         self._forget_expired()
         if len(self.of(ref)) >= limits.TAILS_PER_WORKER_MAX or len(self._tails) >= limits.TAILS_MAX:
             raise Invalid(
-                10057,
+                10021,
                 f"This Worker has {limits.TAILS_PER_WORKER_MAX} tails already, or the platform too many: end one.",
             )
         expires_at = self._now() + timedelta(seconds=limits.TAIL_SECONDS_MAX)
@@ -208,10 +208,10 @@ class Tails:
         return [tail for tail in self._tails.values() if tail.ref == ref]
 
     def delete(self, ref: ScriptRef, tail_id: str) -> None:
-        """Raises NotFound (10057)."""
+        """Raises NotFound (10007)."""
         tail = self._tails.get(tail_id)
         if tail is None or tail.ref != ref:
-            raise NotFound(10057, "This Worker has no such tail.")
+            raise NotFound(10007, "This Worker has no such tail.")
         self._end(tail)
 
     def claim_untrusted(self, secret: str) -> Tail | None:
