@@ -1,8 +1,8 @@
 """The errors of KV.
 
     BindingError                 the Worker reads it; made by the functions below, in Cloudflare's words
-    StorageError (TenantryError) the engine failed: a full or broken disk, a closed engine. The Worker sees an opaque
-                                 internal error, the operator its cause
+    StorageError (BindingError)  the engine failed: a full or broken disk, a closed engine. The Worker reads a status
+                                 of 500 or, where the disk is full, 507; the operator the cause
 
 An operation that the service refuses is `KV <VERB> failed: <status> <text>`; what the client's half refuses before it
 asks the service is a bare TypeError.
@@ -10,18 +10,21 @@ asks the service is a bare TypeError.
 
 from __future__ import annotations
 
-from tenantry.errors import BindingError, TenantryError
+from tenantry.errors import BindingError, StorageError, StorageFull
 
-__all__ = ["StorageError", "argument_type_error", "refused", "type_error"]
-
-
-class StorageError(TenantryError):
-    """An engine could not do what it was asked. The cause is chained; the message is safe for a tenant."""
+__all__ = ["StorageError", "argument_type_error", "refused", "storage_refused", "type_error"]
 
 
 def refused(verb: str, status: int, text: str) -> BindingError:
     """`verb` is GET, PUT, DELETE or GET_BULK. A listing is a GET too."""
     return BindingError(f"KV {verb} failed: {status} {text}")
+
+
+def storage_refused(verb: str, error: StorageError) -> StorageError:
+    """What an engine could not do, in the words of an operation."""
+    if isinstance(error, StorageFull):
+        return StorageFull(f"KV {verb} failed: 507 Insufficient Storage")
+    return StorageError(f"KV {verb} failed: 500 Internal Server Error")
 
 
 def type_error(text: str) -> BindingError:

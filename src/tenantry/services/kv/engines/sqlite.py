@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tenantry.services.kv.engines.sqlite_file import NamespaceFile
-from tenantry.services.kv.engines.sqlite_handle import Handle
+from tenantry.services.kv.engines.sqlite_handle import Handle, storage_error
 from tenantry.services.kv.errors import StorageError
 from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, THREADS_MAX
 from tenantry.services.kv.model import Entry, KeyPage
@@ -92,7 +92,7 @@ class SqliteEngine:
                     del self._handles[namespace_id]
                 if isinstance(error, StorageError):
                     raise
-                raise StorageError("The KV store could not be opened.") from error
+                raise storage_error(handle.path, error) from error
             raise
         return handle
 

@@ -207,6 +207,10 @@ class NamespaceFile:
         self.secret = b""
 
     @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
     def present(self) -> bool:
         """False until the first write: there is no file, and every read is empty."""
         return self._read_cursor is not None

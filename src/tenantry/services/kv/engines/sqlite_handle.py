@@ -8,15 +8,18 @@ holds no thread.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import apsw
 
-from tenantry.errors import StreamError
+from tenantry.errors import StorageFull, StreamError
 from tenantry.services.kv.engines.committer import Committer
 from tenantry.services.kv.engines.sqlite_file import KeyRow, NamespaceFile, Write
 from tenantry.services.kv.errors import StorageError
@@ -24,17 +27,21 @@ from tenantry.services.kv.limits import CHUNK_BYTES, INLINE_BYTES_MAX, LOOP_ROWS
 from tenantry.services.kv.model import Entry, Key, KeyPage
 from tenantry.streams import BytesStream, ByteStream
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "storage_error"]
+
+_log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _storage_error(error: Exception) -> StorageError:
+def storage_error(path: Path, error: Exception) -> StorageError:
+    """What a tenant may read of a failure of the file. The operator's log names it."""
     if isinstance(error, StorageError):
         return error
-    if isinstance(error, apsw.FullError):
-        return StorageError("The KV store is full.")
+    _log.error("KV namespace %s could not be read or written: %s", path, error)
+    if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return StorageFull("The KV store is full.")
     return StorageError("The KV store could not be read or written.")
 
 
@@ -75,6 +82,10 @@ class Handle:
         return self.users > 0 or self._committer.busy or not self.opened.done()
 
     @property
+    def path(self) -> Path:
+        return self._file.path
+
+    @property
     def secret(self) -> bytes:
         return self._file.secret
 
@@ -82,7 +93,7 @@ class Handle:
         try:
             row = self._file.read(key)
         except apsw.Error as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
         if row is None:
             return None
         expiration, metadata, blob, size, value = row
@@ -123,7 +134,7 @@ class Handle:
         try:
             rows = self._file.read_keys(prefix, after, rows_max)
         except apsw.Error as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
         keys = _alive(rows, now)
         if len(rows) == rows_max and len(keys) <= limit:
             # There may be more, and expired ones may hide it.
@@ -188,7 +199,7 @@ class Handle:
         try:
             await self._committer.submit(write, now)
         except Exception as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
 
     async def _run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Runs in a thread. When the caller is cancelled the thread goes on; the file's own locks keep order then."""
@@ -196,7 +207,7 @@ class Handle:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except Exception as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
 
 
 class _BlobStream:
