@@ -67,9 +67,7 @@ async def round_with_fault(subject: Subject, folder: Path, kind: str, nth: int, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SUBJECTS)
-async def test_an_io_error_anywhere_loses_nothing_that_was_acknowledged(
-    name: str, kind: str, tmp_path: Path
-) -> None:
+async def test_an_io_error_anywhere_loses_nothing_that_was_acknowledged(name: str, kind: str, tmp_path: Path) -> None:
     for code in CODES[kind]:
         for nth in itertools.count(1):
             assert nth < STEPS_MAX
