@@ -13,10 +13,13 @@ from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
+from tenantry.control.raw_path import RawTails
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
-from tenantry.control.routes.kv import kv_routes
+from tenantry.control.routes.kv import KvNamespaces, kv_routes
+from tenantry.control.routes.kv_bulk import kv_bulk_routes
+from tenantry.control.routes.kv_values import kv_value_routes
 from tenantry.control.routes.platform import Processes, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
@@ -42,6 +45,7 @@ def create_app(
     `processes` lists the live worker processes.
     """
     threads = Threads()
+    kv = KvNamespaces(store.resources, services, threads)
     deployer = Deployer(store, deployments, threads)
 
     @asynccontextmanager
@@ -53,7 +57,9 @@ def create_app(
     routes = [
         *account_routes(store.accounts, threads),
         *dispatch_namespace_routes(store.resources, threads),
-        *kv_routes(store.resources, threads),
+        *kv_routes(store.resources, kv, threads),
+        *kv_value_routes(kv),
+        *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
@@ -67,4 +73,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.accounts, threads)
+    return Edge(RawTails(app), store.accounts, threads)

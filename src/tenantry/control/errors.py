@@ -5,7 +5,10 @@
         ├── Unauthenticated    no token, or a wrong one
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
-        └── TooLarge           more bytes, parts or items than the limit
+        ├── TooLarge           more bytes, parts or items than the limit
+        ├── TooLong            a name in the path that is longer than the limit
+        ├── TooMany            more requests than allowed: the same one can succeed a little later
+        └── OutOfSpace         the disk is full: the same one can succeed once there is space
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
 its own, because Cloudflare's clients retry a 409.
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 from tenantry.errors import TenantryError
 
-__all__ = ["ControlError", "Invalid", "NotFound", "TooLarge", "Unauthenticated"]
+__all__ = ["ControlError", "Invalid", "NotFound", "OutOfSpace", "TooLarge", "TooLong", "TooMany", "Unauthenticated"]
 
 
 class ControlError(TenantryError):
@@ -41,3 +44,15 @@ class NotFound(ControlError):
 
 class TooLarge(ControlError):
     """Over a limit of `limits.py`."""
+
+
+class TooLong(ControlError):
+    """A name that is too long for a path."""
+
+
+class TooMany(ControlError):
+    """Slower, please."""
+
+
+class OutOfSpace(ControlError):
+    """The disk has no room left."""

@@ -106,14 +106,27 @@ class Namespace:
         now = int(time)
         expires = _expiration(expiration, expiration_ttl, now)
         encoded_metadata = partial(_late_metadata, metadata) if callable(metadata) else _metadata_untrusted(metadata)
-        length = len(value) if isinstance(value, bytes) else value.length
-        if length is not None and length > limits.VALUE_BYTES_MAX:
-            _refuse_length(length)
+        _check_value_length(len(value) if isinstance(value, bytes) else value.length)
         if self._edge is not None:
             self._edge.admit_write("PUT", name, time)
         if not isinstance(value, bytes):
             value = _BoundedStream(value)
         await self._store.put(name, value, expires, encoded_metadata, now)
+
+    def check_put(
+        self,
+        key: str,
+        value_bytes: int,
+        *,
+        expiration: int | None = None,
+        expiration_ttl: int | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """Raises BindingError if `put` would refuse it now: for who writes many and wants to write all or none."""
+        _key_untrusted(key, "PUT")
+        _expiration(expiration, expiration_ttl, int(self._clock()))
+        _metadata_untrusted(metadata)
+        _check_value_length(value_bytes)
 
     async def delete(self, key: str) -> None:
         name = _key_untrusted(key, "DELETE")
@@ -272,6 +285,11 @@ def _metadata_untrusted(metadata: str | None) -> bytes | None:
     except (ValueError, RecursionError) as error:
         raise refused("PUT", 400, "Metadata must be valid JSON.", Reason.METADATA) from error
     return encoded
+
+
+def _check_value_length(length: int | None) -> None:
+    if length is not None and length > limits.VALUE_BYTES_MAX:
+        _refuse_length(length)
 
 
 def _refuse_length(length: int) -> NoReturn:
