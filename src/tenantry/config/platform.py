@@ -20,6 +20,10 @@
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
 
+    [[kv_namespace]]                    # one KV namespace, by its title or its id: see config.kv
+    title = "customer-worker-1-USER_KV"
+    consistency = "cloudflare_like"
+
 A folder that has a wrangler configuration and no `tenantry.toml` is a platform of that one Worker.
 """
 
@@ -34,6 +38,7 @@ import msgspec
 
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
+from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
 from tenantry.config.limits import CONCURRENT_INVOCATIONS_MAX
 from tenantry.config.plans import DEFAULT_PLANS, Plan, PlanFile, Plans, parse_plan
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
@@ -58,6 +63,7 @@ class PlatformSettings:
     durability: Literal["full", "process"] = "full"
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    kv: KvNamespaceSettings = STRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Platform:
     workers: tuple[PlatformWorker, ...]
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    kv: KvNamespaceSettings = STRONG
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +105,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: list[_Worker]
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
+    kv_namespace: list[KvNamespaceFile] = []
 
 
 def load_platform(folder: Path) -> Platform:
@@ -137,6 +145,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         workers,
         _egress(file, content, workers),
         _plans(file, content, workers),
+        parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
     )
 
 

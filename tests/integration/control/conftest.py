@@ -44,6 +44,7 @@ class Control:
     store: Store
     bundles: BundleStore
     deployments: FakeDeployments
+    services: InstalledServices
     account: str
     token: str
     data: Path
@@ -92,7 +93,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Control]:
     async with httpx.AsyncClient(
         transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}
     ) as http:
-        yield Control(app, http, store, bundles, deployments, account, token, tmp_path)
+        yield Control(app, http, store, bundles, deployments, services, account, token, tmp_path)
     await services.aclose()
     store.close()
 

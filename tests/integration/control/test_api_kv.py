@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 import pytest_asyncio
+from litestar.exceptions import LitestarException
 
 from tenantry.control import limits
 from tenantry.services.kv.limits import VALUE_BYTES_MAX
@@ -59,6 +60,18 @@ class Kv:
             method, f"/storage/kv/namespaces/{self.id}{path}", **arguments
         )
         return response
+
+    def scope(self, method: str, path: str) -> dict[str, Any]:
+        """For clients that do what no HTTP client of ours would."""
+        path = f"{self.control.path}/storage/kv/namespaces/{self.id}{path}"
+        return {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {self.control.token}".encode())],
+        }
 
     async def put(self, key: str, body: Any, query: str = "", **arguments: Any) -> httpx.Response:
         return await self.call("PUT", f"/values/{quote(key, safe='')}{query}", content=body, **arguments)
@@ -277,18 +290,24 @@ class TestValues:
         async def send(event: Any) -> None:
             sent.append(event)
 
-        path = f"{kv.control.path}/storage/kv/namespaces/{kv.id}/values/key"
-        scope = {
-            "type": "http",
-            "method": "PUT",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "headers": [(b"authorization", f"Bearer {kv.control.token}".encode())],
-        }
-        await kv.control.app(scope, receive, send)
+        await kv.control.app(kv.scope("PUT", "/values/key"), receive, send)
         assert sent[0]["status"] == 400
         assert (await kv.get("key")).content == b"before"
+
+    async def test_a_client_that_leaves_a_download_leaves_nothing_open(self, kv: Kv) -> None:
+        await kv.put("key", b"x" * 1_000_000)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(event: Any) -> None:
+            if event["type"] == "http.response.body":
+                raise ConnectionResetError
+
+        with pytest.raises(LitestarException):
+            await kv.control.app(kv.scope("GET", "/values/key"), receive, send)
+        engine = kv.control.services.by_name["kv"]._engine
+        assert engine._handles[kv.id].users == 0
 
 
 class TestForms:
