@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Any, Generic, TypeVar
 
@@ -12,12 +13,13 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from tenantry.control.errors import (
     ControlError,
+    Forbidden,
     Invalid,
     NotFound,
     OutOfSpace,
+    Throttled,
     TooLarge,
     TooLong,
-    TooMany,
     Unauthenticated,
 )
 
@@ -31,10 +33,11 @@ T = TypeVar("T")
 STATUS: dict[type[ControlError], int] = {
     Invalid: 400,
     Unauthenticated: 401,
+    Forbidden: 403,
     NotFound: 404,
     TooLarge: 413,
     TooLong: 414,
-    TooMany: 429,
+    Throttled: 429,
     OutOfSpace: 507,
 }
 
@@ -80,6 +83,8 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
     headers: dict[str, str] = {}
     if isinstance(error, ControlError):
         status, code, message = status_of(error), error.code, error.message
+        if isinstance(error, Throttled):
+            headers["Retry-After"] = str(math.ceil(error.wait_seconds))
     elif isinstance(error, NotFoundException):
         status, code = 404, 7003
         message = f"Could not route to {_path(request)}, perhaps your object identifier is invalid?"

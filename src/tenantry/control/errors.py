@@ -3,11 +3,12 @@
     TenantryError
     └── ControlError           `code` is Cloudflare's number, the message is for the caller
         ├── Unauthenticated    no token, or a wrong one
+        ├── Forbidden          a good token, for other things than this
+        ├── Throttled          too many failures, or too fast: wait
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
         ├── TooLarge           more bytes, parts or items than the limit
         ├── TooLong            a name in the path that is longer than the limit
-        ├── TooMany            more requests than allowed: the same one can succeed a little later
         └── OutOfSpace         the disk is full: the same one can succeed once there is space
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
@@ -18,7 +19,17 @@ from __future__ import annotations
 
 from tenantry.errors import TenantryError
 
-__all__ = ["ControlError", "Invalid", "NotFound", "OutOfSpace", "TooLarge", "TooLong", "TooMany", "Unauthenticated"]
+__all__ = [
+    "ControlError",
+    "Forbidden",
+    "Invalid",
+    "NotFound",
+    "OutOfSpace",
+    "Throttled",
+    "TooLarge",
+    "TooLong",
+    "Unauthenticated",
+]
 
 
 class ControlError(TenantryError):
@@ -32,6 +43,18 @@ class ControlError(TenantryError):
 
 class Unauthenticated(ControlError):
     """9106 without credentials, 10000 with wrong ones."""
+
+
+class Forbidden(ControlError):
+    """The scope of the token does not cover the request."""
+
+
+class Throttled(ControlError):
+    """`wait_seconds` until the caller is listened to again."""
+
+    def __init__(self, code: int, message: str, wait_seconds: float) -> None:
+        super().__init__(code, message)
+        self.wait_seconds = wait_seconds
 
 
 class Invalid(ControlError):
@@ -48,10 +71,6 @@ class TooLarge(ControlError):
 
 class TooLong(ControlError):
     """A name that is too long for a path."""
-
-
-class TooMany(ControlError):
-    """Slower, please."""
 
 
 class OutOfSpace(ControlError):

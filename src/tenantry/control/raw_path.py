@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Scope
 
-__all__ = ["RawTails", "raw_tail_of"]
+__all__ = ["raw_tail_of", "take_raw_tail", "whole_path"]
 
 _SCOPE_KEY = "tenantry.raw_tail"
 _PLACEHOLDER = "key"
@@ -22,20 +21,18 @@ _PLACEHOLDER = "key"
 _TAILED = re.compile(rb"(/client/v4/+accounts/[^/]+/storage/kv/namespaces/[^/]+/(?:values|metadata)/)(.*)", re.DOTALL)
 
 
-class RawTails:
-    """ASGI: takes the key off the path of the routes that have one."""
+def take_raw_tail(scope: Scope) -> None:
+    """Takes the key off the path of a request whose route has one, before the router sees it."""
+    # Servers may leave the raw path out (ASGI, "HTTP connection scope"); then there is nothing better.
+    match = _TAILED.fullmatch(scope.get("raw_path") or scope["path"].encode())
+    if match is not None:
+        scope["path"] = unquote(match[1].decode("latin-1")) + _PLACEHOLDER
+        scope[_SCOPE_KEY] = match[2]  # type: ignore[literal-required]  # ours
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            # Servers may leave it out (ASGI, "HTTP connection scope"); then there is nothing better.
-            match = _TAILED.fullmatch(scope.get("raw_path") or scope["path"].encode())
-            if match is not None:
-                scope["path"] = unquote(match[1].decode("latin-1")) + _PLACEHOLDER
-                scope[_SCOPE_KEY] = match[2]  # type: ignore[literal-required]  # ours
-        await self._app(scope, receive, send)
+def whole_path(scope: Scope) -> str:
+    """The path as people read it: with its key, which stays percent-encoded."""
+    return scope["raw_path"].decode("latin-1") if _SCOPE_KEY in scope else scope["path"]
 
 
 def raw_tail_of(scope: Scope) -> bytes:

@@ -14,13 +14,14 @@ from litestar.params import FromPath, FromQuery
 from tenantry.control import limits
 from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.envelope import Envelope
-from tenantry.control.errors import ControlError, Invalid, OutOfSpace, TooLarge, TooLong, TooMany
+from tenantry.control.errors import ControlError, Invalid, OutOfSpace, Throttled, TooLarge, TooLong
 from tenantry.control.resources import KvNamespace, Resources, kv_namespace_not_found
 from tenantry.control.routes.account import check_account, page_info, page_untrusted
 from tenantry.control.threads import Threads
 from tenantry.errors import BindingError, StorageError, StorageFull
 from tenantry.services.installed import InstalledServices
 from tenantry.services.kv import KvService, Namespace, NamespaceGone, Reason, Refused
+from tenantry.services.kv.limits import WRITE_SECONDS_MIN
 
 __all__ = ["NAMESPACE_PATH", "KvNamespaces", "key_untrusted", "kv_answers", "kv_routes"]
 
@@ -40,9 +41,8 @@ _REFUSALS: dict[Reason, tuple[type[ControlError], int]] = {
     Reason.LIMIT: (Invalid, 10028),
     Reason.CURSOR: (Invalid, 10041),
     Reason.BULK: (Invalid, 10029),
-    Reason.RATE: (TooMany, 10022),
 }
-assert set(_REFUSALS) == set(Reason)
+assert set(_REFUSALS) == set(Reason) - {Reason.RATE}
 
 
 @contextmanager
@@ -51,6 +51,8 @@ def kv_answers(action: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
+        if error.reason is Reason.RATE:
+            raise Throttled(10022, f"{action}: '{error.text}'", WRITE_SECONDS_MIN) from error
         kind, code = _REFUSALS[error.reason]
         raise kind(code, f"{action}: '{error.text}'") from error
     except NamespaceGone as error:
