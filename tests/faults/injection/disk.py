@@ -262,8 +262,9 @@ class _Vfs(apsw.VFS):
             return apsw.VFSFile("unix", name, flags)
         if code := self._disk.step("open", path):
             raise _sqlite_error(code, apsw.SQLITE_CANTOPEN)
-        new = bool(flags[0] & apsw.SQLITE_OPEN_CREATE) and not os.path.exists(path)
-        return _File(self._disk, path, name, flags, names_itself=new and bool(flags[0] & _JOURNALS))
+        # As in os_unix.c, UNIXFILE_DIRSYNC: of a journal that may be created the first sync is one of its folder too.
+        names_itself = bool(flags[0] & apsw.SQLITE_OPEN_CREATE) and bool(flags[0] & _JOURNALS)
+        return _File(self._disk, path, name, flags, names_itself=names_itself)
 
     def xDelete(self, name: str, sync_folder: bool) -> None:  # noqa: N802
         if self._disk.owns(name):
@@ -279,7 +280,6 @@ class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, path: str, name: Any, flags: list[int], *, names_itself: bool) -> None:
         self._disk = disk
         self._path = path
-        # SQLite syncs the folder along with the first sync of a journal that it made.
         self._names_itself = names_itself
         super().__init__("unix", name, flags)
 
