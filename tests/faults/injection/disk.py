@@ -67,12 +67,17 @@ class Disk:
             self.injected = None
             self._fault = (kind, self.counts[kind] + nth, code)
 
+    @property
+    def armed(self) -> bool:
+        """Whether something is still to fail."""
+        return self._fault is not None and self.injected is None
+
     def mend(self) -> None:
         with self._lock:
             self._fault = None
 
     def survivors(self, target: Path, luck: Callable[[str], bool] = lambda path: False) -> None:
-        """Writes what a power cut at this moment would leave into a new folder. With `luck` a file has all its bytes."""
+        """Writes what a power cut at this moment would leave into a new folder. A file with `luck` has all its bytes."""
         with self._lock:
             self._write_out(self.root, target, luck)
 
@@ -90,6 +95,10 @@ class Disk:
 
     def __enter__(self) -> Disk:
         os.makedirs(self.root, exist_ok=True)
+        for folder, _, files in os.walk(self.root):
+            for name in files:
+                self.synced(f"{folder}/{name}")
+            self.synced(folder)
         self._vfs = _Vfs(self)
         for name in _OS_FUNCTIONS:
             self._real[name] = getattr(os, name)

@@ -220,7 +220,7 @@ async def _r2_keys(binding: Binding) -> list[str]:
 def _r2_files(folder: Path, orphans: bool) -> None:
     """Every body that the index names is there in its whole size, and no other but `orphans`."""
     for index in folder.rglob("index.sqlite"):
-        connection = apsw.Connection(str(index), flags=apsw.SQLITE_OPEN_READONLY)
+        connection = apsw.Connection(str(index), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             files = connection.execute("SELECT file, size FROM objects WHERE file IS NOT NULL").fetchall()
             files += connection.execute("SELECT file, size FROM parts").fetchall()
