@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from injection.effort import ROUNDS, SEED, randomness, rounds
-from injection.platform import Platform, wait_until
+from injection.example_platform import Platform, wait_until
 from injection.subjects import Ledger, payload
 
 USERS = ("user1", "user2")

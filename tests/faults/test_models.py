@@ -258,7 +258,7 @@ class D1Machine(Machine):
         document = (
             '{"statements": [["CREATE TABLE IF NOT EXISTS one (key TEXT PRIMARY KEY, value TEXT NOT NULL)", []],'
             '["INSERT OR REPLACE INTO one VALUES (?, \'bm9uc2Vuc2U=\')", ["%s"]],'
-            '["INSERT INTO one VALUES (\'x\', NULL)", []]]}'
+            "[\"INSERT INTO one VALUES ('x', NULL)\", []]]}"
         )
         with pytest.raises(BindingError):
             self.runner.run(self.store.binding.call("query", [(document % key).encode()]))

@@ -32,15 +32,16 @@ class Platform:
 
     def __init__(self, data: Path, *options: str, prefix: tuple[str, ...] = ()) -> None:
         self.data = data
-        self.log = data.parent / f"{data.name}.log"
+        # Beside the disk, not on it.
+        self.log = (data.parent.parent if prefix else data.parent) / f"{data.name}.log"
         self._options = options
         self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         self.about: dict[str, Any] = {}
 
     def start(self) -> None:
-        file = self.data / "dev.json"
-        file.unlink(missing_ok=True)
+        if not self._prefix:
+            (self.data / "dev.json").unlink(missing_ok=True)
         program = str(Path(sys.executable).with_name("tenantry"))
         command = [*self._prefix, program, "dev", str(EXAMPLE), "--data", str(self.data), *self._options]
         with self.log.open("ab") as log:
@@ -52,9 +53,17 @@ class Platform:
                 start_new_session=True,
             )
         process = self._process
+        file = self.mounted / self.data.name / "dev.json"
         wait_until(lambda: file.exists() or process.poll() is not None, "tenantry dev to write dev.json")
         assert process.poll() is None, self.log_text()[-4000:]
         self.about = json.loads(file.read_text())
+
+    @property
+    def mounted(self) -> Path:
+        """The folder that the data lies in, as the platform sees it."""
+        assert self._process is not None
+        parent = self.data.parent
+        return Path(f"/proc/{self._process.pid}/root{parent}") if self._prefix else parent
 
     def kill(self) -> None:
         """kill -9 of everything at once. Returns when the last process is gone."""
