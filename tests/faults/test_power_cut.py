@@ -18,6 +18,7 @@ from injection.subjects import SUBJECTS, Ledger, Store, Subject
 WRITERS = 4
 WRITES_EACH = 12
 CUTS_FEW = 6
+WRITERS_AT_ONCE = 200
 
 
 async def write_and_cut(
@@ -67,6 +68,22 @@ async def test_a_power_cut_takes_nothing_that_was_acknowledged(name: str, tmp_pa
         assert await broken_promises(SUBJECTS[name], cuts) == []
         cut += len(cuts)
     print(f"{name}: {cut} power cuts, nothing lost")
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+async def test_writers_who_wait_for_the_disk_share_a_sync(name: str, tmp_path: Path) -> None:
+    subject = SUBJECTS[name]
+    with Disk(tmp_path / "data") as disk:
+        async with subject.opened(tmp_path / "data") as store:
+            await store.put("first", b"")
+            syncs = disk.counts["sync"]
+            await store.put("alone", b"value")
+            assert disk.counts["sync"] > syncs, "acknowledged without a sync"
+            syncs = disk.counts["sync"]
+            await asyncio.gather(*(store.put(f"k{number}", b"value") for number in range(WRITERS_AT_ONCE)))
+            together = disk.counts["sync"] - syncs
+    assert 0 < together <= WRITERS_AT_ONCE // 10
+    print(f"{name}: {WRITERS_AT_ONCE} writes at once, {together} syncs")
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
