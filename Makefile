@@ -4,6 +4,8 @@
 # make lint    format, lint, types and the import rules
 # make bench   the example beside the same Worker in Miniflare; writes benchmarks/results/latest.json
 # make bench-neighbours  a quiet customer beside noisy ones (NEIGHBOUR_SECONDS); writes benchmarks/results/neighbours.json
+# make bench-durability  acknowledged writes a second beside the disk's own; writes benchmarks/results/durability.json
+# make scale   100,000 resources of each kind registered, 1,000 active; writes benchmarks/results/scale.json
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
@@ -16,6 +18,7 @@ DATA ?= data
 PORT ?= 8787
 CONTROL_PORT ?= 8788
 NEIGHBOUR_SECONDS ?= 10
+DURABILITY_SECONDS ?= 3
 FUZZ_SECONDS ?= 600
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
@@ -24,7 +27,7 @@ FAULT_SEED ?= $(shell date +%s)
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak faults lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary soak faults lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -61,6 +64,12 @@ bench: setup-dev
 
 bench-neighbours: setup-dev
 	$(BIN)/python -m benchmarks.neighbours --seconds $(NEIGHBOUR_SECONDS)
+
+bench-durability: setup-dev
+	$(BIN)/python -m benchmarks.durability --seconds $(DURABILITY_SECONDS)
+
+scale: setup-dev
+	$(BIN)/python -m benchmarks.scale
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from injection import crowded
 from injection.crowded import leave_room
-from injection.namespace import small_disk, why_not
 from injection.example_platform import Platform
+from injection.namespace import small_disk, why_not
 
 WRITES_MAX = 400
 ROOM_BYTES = 1024 * 1024
@@ -53,7 +53,8 @@ def deploy(control: httpx.Client, account: str, module: bytes) -> httpx.Response
         files={
             "metadata": (
                 None,
-                b'{"main_module": "m.py", "compatibility_date": "2026-01-01", "compatibility_flags": ["python_workers"]}',
+                b'{"main_module": "m.py", "compatibility_date": "2026-01-01",'
+                b' "compatibility_flags": ["python_workers"]}',
                 "application/json",
             ),
             "m.py": ("m.py", module, "text/x-python"),

@@ -1,7 +1,7 @@
 """An I/O error at the n-th write, sync, rename and open, for every n until none fails.
 
-Whatever failed: the caller was told, what had been acknowledged is there, and the resource works afterwards, in the same
-process and in the next one.
+Whatever failed: the caller was told, what had been acknowledged is there, and the resource works afterwards, in the
+same process and in the next one.
 """
 
 from __future__ import annotations

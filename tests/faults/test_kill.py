@@ -65,8 +65,8 @@ async def test_kill_9_under_load_loses_nothing_that_was_acknowledged(durability:
             subject.integrity(folder / name)
     found = ", ".join(f"{name} {milliseconds} ms" for name, milliseconds in slowest.items())
     print(
-        f"kill -9, durability {durability}, seed {SEED}: {count} rounds, {acknowledged} acknowledged writes, none lost, "
-        f"nothing torn; slowest recovery up to the first write: {found}"
+        f"kill -9, durability {durability}, seed {SEED}: {count} rounds, {acknowledged} acknowledged writes, none "
+        f"lost, nothing torn; slowest recovery up to the first write: {found}"
     )
     assert acknowledged > 0
     if ROUNDS:

@@ -129,8 +129,8 @@ def test_kill_9_of_a_platform_loses_nothing_that_was_acknowledged(platform: Plat
                         customer.check(client, f"{user}, round {number} of seed {SEED}")
         platform.kill()
     print(
-        f"kill -9 of a platform, seed {SEED}: {count} rounds, {acknowledged} acknowledged writes, none lost, nothing torn; "
-        f"slowest first answer from recovered data {slowest * 1000:.0f} ms"
+        f"kill -9 of a platform, seed {SEED}: {count} rounds, {acknowledged} acknowledged writes, none lost, "
+        f"nothing torn; slowest first answer from recovered data {slowest * 1000:.0f} ms"
     )
     if ROUNDS:
         assert slowest < RECOVERY_SECONDS_MAX

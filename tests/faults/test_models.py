@@ -87,12 +87,17 @@ class Machine(RuleBasedStateMachine):
             self.runner.close()
             self.temporary.cleanup()
 
+    def excuse(self, error: Exception) -> None:
+        """An operation may fail only if the disk did."""
+        if self.disk is None or self.disk.injected is None:
+            raise error
+
     def attempt(self, action: Any) -> bool:
-        """Whether it was done. It may fail only if the disk did."""
+        """Whether it was done."""
         try:
             self.runner.run(action)
         except BindingError as error:
-            assert self.disk is not None and self.disk.injected is not None, error
+            self.excuse(error)
             return False
         return True
 
@@ -165,7 +170,7 @@ class KvMachine(Machine):
                 try:
                     assert await reading in before
                 except (BindingError, StreamError) as error:
-                    assert self.disk is not None and self.disk.injected is not None, error
+                    self.excuse(error)
 
         self.write(key, value, both())
 
@@ -274,7 +279,7 @@ class D1Machine(Machine):
             try:
                 await self.store.put(key, values[key])
             except BindingError as error:
-                assert self.disk is not None and self.disk.injected is not None, error
+                self.excuse(error)
             else:
                 self.ledger.done(key, values[key])
 

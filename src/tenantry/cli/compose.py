@@ -16,6 +16,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from tenantry.cli.machine import allow_open_files
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.platform import PlatformSettings
@@ -45,6 +46,7 @@ class RunningPlatform:
 async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
     """A host that serves both ports, until the block ends. Raises ConfigError and IsolationError."""
     _configure_logs()
+    allow_open_files()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()

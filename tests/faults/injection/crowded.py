@@ -14,7 +14,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from injection.subjects import SUBJECTS, Ledger, Subject, payload
-
 from tenantry.errors import StorageFull
 
 WRITES_MAX = 2000

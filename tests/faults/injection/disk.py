@@ -77,7 +77,7 @@ class Disk:
             self._fault = None
 
     def survivors(self, target: Path, luck: Callable[[str], bool] = lambda path: False) -> None:
-        """Writes what a power cut at this moment would leave into a new folder. A file with `luck` has all its bytes."""
+        """Writes what a power cut now would leave into a new folder. A file with `luck` has all of its bytes."""
         with self._lock:
             self._write_out(self.root, target, luck)
 
