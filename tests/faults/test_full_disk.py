@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,19 +48,19 @@ def platform(disk: Path) -> Iterator[Platform]:
         made.kill()
 
 
+METADATA = {
+    "main_module": "m.py",
+    "compatibility_date": "2026-01-01",
+    "compatibility_flags": ["python_workers"],
+}
+
+
 def deploy(control: httpx.Client, account: str, module: bytes) -> httpx.Response:
-    return control.put(
-        f"/client/v4/accounts/{account}/workers/scripts/new",
-        files={
-            "metadata": (
-                None,
-                b'{"main_module": "m.py", "compatibility_date": "2026-01-01",'
-                b' "compatibility_flags": ["python_workers"]}',
-                "application/json",
-            ),
-            "m.py": ("m.py", module, "text/x-python"),
-        },
-    )
+    files = {
+        "metadata": (None, json.dumps(METADATA), "application/json"),
+        "m.py": ("m.py", module, "text/x-python"),
+    }
+    return control.put(f"/client/v4/accounts/{account}/workers/scripts/new", files=files)
 
 
 def test_a_platform_on_a_full_disk_refuses_writes_answers_reads_and_recovers(platform: Platform) -> None:

@@ -21,7 +21,7 @@ _OPEN_FILES: Final = 65_536
 
 
 def allow_open_files() -> None:
-    """Raises this process's own limit of descriptors as far as it may: the usual 1,024 are for programs that select()."""
+    """Raises this process's limit of descriptors as far as it may: the usual 1,024 are for programs that select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

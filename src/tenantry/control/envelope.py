@@ -11,7 +11,6 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-
 from sqlalchemy.exc import OperationalError
 
 from tenantry.control.errors import ControlError, Invalid, NotFound, TooLarge, Unauthenticated
