@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from tenantry.services import ServiceFactory, ServiceSettings
+from tenantry.services.kv.backup import back_up
 from tenantry.services.kv.binding import KvBinding
 from tenantry.services.kv.engine import KvEngine, KvStore
 from tenantry.services.kv.engines.memory import MemoryEngine
@@ -18,6 +20,7 @@ from tenantry.services.kv.engines.sqlite import SqliteEngine
 from tenantry.services.kv.errors import StorageError
 from tenantry.services.kv.model import Entry, Key, KeyPage
 from tenantry.services.kv.service import Namespace, Page
+from tenantry.services.snapshot import Snapshot
 
 __all__ = [
     "SERVICE",
@@ -90,6 +93,9 @@ class _KvServiceFactory:
 
     def __call__(self, settings: ServiceSettings) -> KvService:
         return KvService(settings)
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE: ServiceFactory = _KvServiceFactory()

@@ -19,9 +19,9 @@ from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, THREADS_MAX
 from tenantry.services.kv.model import Entry, KeyPage
 from tenantry.streams import ByteStream
 
-__all__ = ["SqliteEngine"]
+__all__ = ["FILE_SUFFIX", "SqliteEngine"]
 
-_SUFFIX = ".sqlite3"
+FILE_SUFFIX = ".sqlite3"
 
 
 class SqliteEngine:
@@ -133,7 +133,7 @@ class SqliteEngine:
         return task
 
     def _file(self, namespace_id: str) -> NamespaceFile:
-        return NamespaceFile(self._folder / f"{namespace_id}{_SUFFIX}", sync_full=self._sync_full)
+        return NamespaceFile(self._folder / f"{namespace_id}{FILE_SUFFIX}", sync_full=self._sync_full)
 
 
 class _SqliteStore:
