@@ -146,8 +146,9 @@ class TestFailures:
         await service.aclose()
         rows(tmp_path, "n", "PRAGMA user_version = 99")
         service = open_service(tmp_path)
-        with pytest.raises(StorageError, match="another version"):
+        with pytest.raises(StorageError, match="KV GET failed: 500") as raised:
             await call(service, "n", "get", "key")
+        assert "another version" in str(raised.value.__cause__)
         await service.aclose()
 
     async def test_a_folder_that_cannot_be_made_fails_the_write(self, tmp_path: Path) -> None:
@@ -161,9 +162,9 @@ class TestFailures:
         await call(service, "n", "put", "key", b"before")
         handle = service._engine._handles["n"]  # type: ignore[attr-defined]
         handle._file._writer.pragma("max_page_count", 40)
-        with pytest.raises(StorageError, match="full"):
+        with pytest.raises(StorageError, match="KV PUT failed: 507"):
             await call(service, "n", "put", "big", BIG)
-        with pytest.raises(StorageError, match="full"):
+        with pytest.raises(StorageError, match="KV PUT failed: 507"):
             await call(service, "n", "put", "key", b"x" * 60_000 * 4)
         assert await call(service, "n", "get", "key") == b"before"
         handle._file._writer.pragma("max_page_count", 100_000)
@@ -175,8 +176,9 @@ class TestFailures:
         await service.aclose()
         await service.aclose()
         for method, args in (("get", ["key"]), ("put", ["key", b"value"]), ("delete", ["key"]), ("list", [])):
-            with pytest.raises(StorageError, match="closed"):
+            with pytest.raises(StorageError) as raised:
                 await call(service, "n", method, *args)
+            assert "closed" in str(raised.value.__cause__)
 
     async def test_closing_finishes_the_writes_that_were_accepted(self, tmp_path: Path) -> None:
         service = open_service(tmp_path)

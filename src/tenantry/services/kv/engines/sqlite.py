@@ -7,6 +7,7 @@ folder.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from tenantry.services.kv.model import Entry, KeyPage
 from tenantry.streams import ByteStream
 
 __all__ = ["FILE_SUFFIX", "SqliteEngine"]
+
+_log = logging.getLogger(__name__)
 
 FILE_SUFFIX = ".sqlite3"
 
@@ -91,6 +94,7 @@ class SqliteEngine:
                 if self._handles.get(namespace_id) is handle:
                     del self._handles[namespace_id]
                 if isinstance(error, StorageError):
+                    _log.error("KV namespace %s could not be opened: %s", handle.path, error)
                     raise
                 raise storage_error(handle.path, error) from error
             raise
