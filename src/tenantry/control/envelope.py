@@ -13,7 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from sqlalchemy.exc import OperationalError
 
-from tenantry.control.errors import ControlError, Invalid, NotFound, TooLarge, Unauthenticated
+from tenantry.control.errors import ControlError, Forbidden, Invalid, NotFound, Throttled, TooLarge, Unauthenticated
 from tenantry.errors import StorageFull
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
@@ -23,7 +23,14 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those.
-STATUS: dict[type[ControlError], int] = {Invalid: 400, Unauthenticated: 401, NotFound: 404, TooLarge: 413}
+STATUS: dict[type[ControlError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    TooLarge: 413,
+    Throttled: 429,
+}
 
 
 class ApiMessage(msgspec.Struct, frozen=True):
