@@ -16,6 +16,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
@@ -64,6 +65,7 @@ def serving(settings: PlatformSettings) -> AbstractAsyncContextManager[RunningPl
 @asynccontextmanager
 async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIterator[RunningPlatform]:
     _configure_logs()
+    allow_open_files()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tenantry.services.snapshot import Snapshot
+
 __all__ = ["Binding", "Service", "ServiceSettings"]
 
 
@@ -75,3 +77,12 @@ class ServiceFactory(Protocol):
     binding_types: dict[str, str]
 
     def __call__(self, settings: ServiceSettings) -> Service: ...
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        """Copies what the service keeps in `folder` (an account's, of this service) to `target`, in the same layout.
+
+        Called in a process that has nothing open, while a host may be using the folder: each resource is copied as it
+        was at one moment. `target` may hold an earlier copy, which becomes this one. Blocks. Raises `apsw.Error` and
+        `OSError`.
+        """
+        ...

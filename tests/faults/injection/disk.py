@@ -67,12 +67,17 @@ class Disk:
             self.injected = None
             self._fault = (kind, self.counts[kind] + nth, code)
 
+    @property
+    def armed(self) -> bool:
+        """Whether something is still to fail."""
+        return self._fault is not None and self.injected is None
+
     def mend(self) -> None:
         with self._lock:
             self._fault = None
 
     def survivors(self, target: Path, luck: Callable[[str], bool] = lambda path: False) -> None:
-        """Writes what a power cut at this moment would leave into a new folder. With `luck` a file has all its bytes."""
+        """Writes what a power cut now would leave into a new folder. A file with `luck` has all of its bytes."""
         with self._lock:
             self._write_out(self.root, target, luck)
 
@@ -90,6 +95,10 @@ class Disk:
 
     def __enter__(self) -> Disk:
         os.makedirs(self.root, exist_ok=True)
+        for folder, _, files in os.walk(self.root):
+            for name in files:
+                self.synced(f"{folder}/{name}")
+            self.synced(folder)
         self._vfs = _Vfs(self)
         for name in _OS_FUNCTIONS:
             self._real[name] = getattr(os, name)
@@ -262,8 +271,9 @@ class _Vfs(apsw.VFS):
             return apsw.VFSFile("unix", name, flags)
         if code := self._disk.step("open", path):
             raise _sqlite_error(code, apsw.SQLITE_CANTOPEN)
-        new = bool(flags[0] & apsw.SQLITE_OPEN_CREATE) and not os.path.exists(path)
-        return _File(self._disk, path, name, flags, names_itself=new and bool(flags[0] & _JOURNALS))
+        # As in os_unix.c, UNIXFILE_DIRSYNC: of a journal that may be created the first sync is one of its folder too.
+        names_itself = bool(flags[0] & apsw.SQLITE_OPEN_CREATE) and bool(flags[0] & _JOURNALS)
+        return _File(self._disk, path, name, flags, names_itself=names_itself)
 
     def xDelete(self, name: str, sync_folder: bool) -> None:  # noqa: N802
         if self._disk.owns(name):
@@ -279,7 +289,6 @@ class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, path: str, name: Any, flags: list[int], *, names_itself: bool) -> None:
         self._disk = disk
         self._path = path
-        # SQLite syncs the folder along with the first sync of a journal that it made.
         self._names_itself = names_itself
         super().__init__("unix", name, flags)
 

@@ -113,7 +113,7 @@ class Subject:
     keys: Callable[[Binding], Any]
     sizes: tuple[int, ...]
     """Each takes another way through the engine."""
-    check_rest: Callable[[Path], None] = field(default=lambda folder: None)
+    check_rest: Callable[[Path, bool], None] = field(default=lambda folder, orphans: None)
 
     @contextlib.asynccontextmanager
     async def opened(self, folder: Path, durability: str = "full") -> AsyncIterator[Store]:
@@ -126,8 +126,8 @@ class Subject:
     def value(self, key: str, number: int, randomness: random.Random) -> bytes:
         return payload(key, number, randomness.choice(self.sizes))
 
-    def integrity(self, folder: Path) -> None:
-        """Of a folder that nobody has open."""
+    def integrity(self, folder: Path, *, orphans: bool = False) -> None:
+        """Of a folder that nobody has open. `orphans`: names that were given or taken away may have come back."""
         databases = [file for file in folder.rglob("*.sqlite*") if file.suffix in (".sqlite", ".sqlite3")]
         for database in databases:
             connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -136,7 +136,7 @@ class Subject:
             finally:
                 connection.close()
             assert answer == "ok", f"{database}: {answer}"
-        self.check_rest(folder)
+        self.check_rest(folder, orphans)
 
 
 async def _whole(body: Any) -> bytes:
@@ -217,17 +217,22 @@ async def _r2_keys(binding: Binding) -> list[str]:
         options = {"cursor": page["cursor"]}
 
 
-def _r2_files(folder: Path) -> None:
-    """Every body that the index names is there in its whole size."""
+def _r2_files(folder: Path, orphans: bool) -> None:
+    """Every body that the index names is there in its whole size, and no other but `orphans`."""
     for index in folder.rglob("index.sqlite"):
-        connection = apsw.Connection(str(index), flags=apsw.SQLITE_OPEN_READONLY)
+        connection = apsw.Connection(str(index), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             files = connection.execute("SELECT file, size FROM objects WHERE file IS NOT NULL").fetchall()
             files += connection.execute("SELECT file, size FROM parts").fetchall()
+            known = {name for (name,) in connection.execute("SELECT name FROM files WHERE NOT condemned")}
         finally:
             connection.close()
         for name, size in files:
             assert (index.parent / "bodies" / name[0] / name).stat().st_size == size
+        there = {file.name for file in (index.parent / "bodies").rglob("*") if file.is_file()}
+        assert known <= there, f"{len(known - there)} bodies are missing"
+        assert orphans or there == known, f"{len(there - known)} bodies are left over"
+        assert not list((index.parent / "staging").iterdir())
 
 
 # D1

@@ -11,8 +11,10 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from tenantry.services import ServiceFactory, ServiceSettings
+from tenantry.services.kv.backup import back_up
 from tenantry.services.kv.binding import KvBinding
 from tenantry.services.kv.consistency import Edge
 from tenantry.services.kv.engine import KvEngine, KvStore
@@ -22,6 +24,7 @@ from tenantry.services.kv.errors import NamespaceGone, Reason, Refused, StorageE
 from tenantry.services.kv.limits import BINDINGS_KEPT_MAX, SWEEP_SECONDS
 from tenantry.services.kv.model import Entry, Key, KeyPage, Usage
 from tenantry.services.kv.service import Namespace, Page
+from tenantry.services.snapshot import Snapshot
 
 __all__ = [
     "SERVICE",
@@ -126,6 +129,9 @@ class _KvServiceFactory:
 
     def __call__(self, settings: ServiceSettings) -> KvService:
         return KvService(settings)
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE: ServiceFactory = _KvServiceFactory()

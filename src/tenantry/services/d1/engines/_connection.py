@@ -283,7 +283,7 @@ def sqlite_failure(error: BaseException, guard: Guard) -> QueryFailed:
     if isinstance(error, apsw.FullError):
         return QueryFailed(errors.DATABASE_FULL)
     # A virtual table is corrupt where the tenant wrote into what is behind it: that is the tenant's own doing.
-    if isinstance(error, _STORAGE_ERRORS) and error.extendedresult != apsw.SQLITE_CORRUPT_VTAB:
+    if isinstance(error, _STORAGE_ERRORS) and getattr(error, "extendedresult", 0) != apsw.SQLITE_CORRUPT_VTAB:
         return Storage(errors.STORAGE_FAILED)
     if isinstance(error, UnicodeError):
         return QueryFailed(errors.NOT_UTF8)

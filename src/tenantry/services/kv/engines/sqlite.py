@@ -7,6 +7,7 @@ folder.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,11 @@ from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, SWEEP_PAUSE_SECONDS
 from tenantry.services.kv.model import Entry, KeyPage, Usage
 from tenantry.streams import ByteStream
 
-__all__ = ["SqliteEngine"]
+__all__ = ["FILE_SUFFIX", "SqliteEngine"]
 
-_SUFFIX = ".sqlite3"
+_log = logging.getLogger(__name__)
+
+FILE_SUFFIX = ".sqlite3"
 
 
 class SqliteEngine:
@@ -96,6 +99,7 @@ class SqliteEngine:
                 if self._handles.get(namespace_id) is handle:
                     del self._handles[namespace_id]
                 if isinstance(error, StorageError):
+                    _log.error("KV namespace %s could not be opened: %s", handle.path, error)
                     raise
                 raise storage_error(handle.path, error) from error
             raise
@@ -128,14 +132,14 @@ class SqliteEngine:
             await asyncio.wait([self._close(namespace_id)])
 
     def _namespaces(self) -> list[str]:
-        return [path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")]
+        return [path.name.removesuffix(FILE_SUFFIX) for path in self._folder.glob(f"*{FILE_SUFFIX}")]
 
     def _on_idle(self, handle: Handle) -> None:
         self._note_due(handle)
         self.evict()
 
     def _note_due(self, handle: Handle) -> None:
-        namespace_id = handle.path.name.removesuffix(_SUFFIX)
+        namespace_id = handle.path.name.removesuffix(FILE_SUFFIX)
         due = handle.due
         if due is None or handle.gone:
             self._due.pop(namespace_id, None)
@@ -182,7 +186,7 @@ class SqliteEngine:
         return task
 
     def _file(self, namespace_id: str) -> NamespaceFile:
-        return NamespaceFile(self._folder / f"{namespace_id}{_SUFFIX}", sync_full=self._sync_full)
+        return NamespaceFile(self._folder / f"{namespace_id}{FILE_SUFFIX}", sync_full=self._sync_full)
 
 
 class _SqliteStore:
