@@ -40,7 +40,7 @@ async def read_json_untrusted(
     request: ApiRequest, kind: type[T], code: int, bytes_max: int = limits.JSON_BODY_BYTES_MAX
 ) -> T:
     """The body as `kind`. Raises Invalid with `code`, or TooLarge with it."""
-    return _decode(await _read(request, bytes_max, code), kind, code)
+    return _decode(await read_body_untrusted(request, bytes_max, code), kind, code)
 
 
 def _decode(body: bytes, kind: type[T], code: int) -> T:
@@ -54,7 +54,7 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
     """An upload, its bundle complete and durable. Raises Invalid (10021) or TooLarge (10027)."""
     boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
     if boundary is None:
-        parse_json_form_untrusted(await _read(request, limits.METADATA_BYTES_MAX, 10027))
+        parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
         raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
     return await _receive_form(request, bundles, threads, boundary, UploadParser.finish)
 
@@ -90,17 +90,12 @@ async def receive_files_untrusted(request: ApiRequest, bundles: BundleStore, thr
     return await _receive_form(request, bundles, threads, boundary, lambda parser: parser.finish_files(main))
 
 
-async def read_body_untrusted(request: ApiRequest, code: int) -> bytes:
-    """A small body as it is. Raises TooLarge with `code`."""
-    return await _read(request, limits.JSON_BODY_BYTES_MAX, code)
-
-
 async def read_settings_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
     """A JSON document that is the part `settings` of a form, or the whole body. Raises as reading JSON does."""
     boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
     if boundary is None:
         return await read_json_untrusted(request, kind, code)
-    body = await _read(request, limits.METADATA_BYTES_MAX, code)
+    body = await read_body_untrusted(request, limits.METADATA_BYTES_MAX, code)
     return _decode(form_part_untrusted(body, boundary, "settings"), kind, code)
 
 
@@ -117,7 +112,8 @@ async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:
                 return
 
 
-async def _read(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+async def read_body_untrusted(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+    """The whole body. Raises TooLarge with `code`."""
     _check_length(request, bytes_max, code)
     body = bytearray()
     async for chunk in _chunks(request):

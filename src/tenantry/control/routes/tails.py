@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from tenantry.control import limits
 from tenantry.control.body import ApiRequest, read_body_untrusted
 from tenantry.control.envelope import Envelope
 from tenantry.control.records import ScriptRef
@@ -40,7 +41,7 @@ def _expiry(tail: Tail) -> str:
 def tail_routes(store: Store, tails: Tails, port: int, threads: Threads) -> list[HTTPRouteHandler]:
     @post(both("/tails"), name="create_tail", status_code=200, dependencies=REF)
     async def create_tail(request: ApiRequest, ref: NamedDependency[ScriptRef]) -> Envelope[TailView]:
-        filters = parse_filters_untrusted(await read_body_untrusted(request, 10021))
+        filters = parse_filters_untrusted(await read_body_untrusted(request, limits.JSON_BODY_BYTES_MAX, 10021))
         await threads.run(store.scripts.get, ref)
         tail = tails.create(ref, filters)
         # The address that the client reached us at is one that it can reach again.
