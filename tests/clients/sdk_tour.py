@@ -158,6 +158,28 @@ def resources(client: Any, account: str, name: str) -> None:
     assert len(buckets) == 3
 
 
+def kv(client: Any, account: str, name: str) -> None:
+    namespaces = client.kv.namespaces
+    namespace = namespaces.create(account_id=account, title=f"{name}-values").id
+    pairs = [{"key": f"a/{number}", "value": str(number)} for number in range(12)]
+    namespaces.bulk_update(namespace, account_id=account, body=pairs)
+    keys = [each.name for each in namespaces.keys.list(namespace, account_id=account, limit=10)]
+    assert len(keys) == 12, "its pages end"
+    assert namespaces.values.get("a/7", account_id=account, namespace_id=namespace).read() == b"7"
+    if NEW:
+        namespaces.values.update(
+            "b c", account_id=account, namespace_id=namespace, value=b"raw", metadata={"m": 1}, expiration_ttl=3600
+        )
+        assert namespaces.values.get("b c", account_id=account, namespace_id=namespace).read() == b"raw"
+        assert namespaces.metadata.get("b c", account_id=account, namespace_id=namespace) == {"m": 1}
+    namespaces.values.delete("a/7", account_id=account, namespace_id=namespace)
+    namespaces.bulk_delete(namespace, account_id=account, body=[pair["key"] for pair in pairs])
+    left = [each.name for each in namespaces.keys.list(namespace, account_id=account)]
+    assert left == (["b c"] if NEW else [])
+    assert namespaces.update(namespace, account_id=account, title=f"{name}-renamed") is not None
+    namespaces.delete(namespace, account_id=account)
+
+
 async def asynchronous(client: Any, account: str, name: str) -> None:
     scripts = client.workers.scripts
     await scripts.update(name, account_id=account, metadata=metadata(), files=files())
@@ -178,6 +200,7 @@ def main() -> None:
     user_workers(client, account, f"{name}-ns")
     workers(client, account, name)
     resources(client, account, name)
+    kv(client, account, name)
     other = cloudflare.AsyncCloudflare(base_url=url, api_token=token, max_retries=0)
     asyncio.run(asynchronous(other, account, f"{name}-async"))
     refused = cloudflare.Cloudflare(base_url=url, api_token=token, api_email="a@example.com", max_retries=0)

@@ -49,6 +49,7 @@ async def test_one_that_can_be_imported_with_its_environment(platform: Any, uniq
         ("while True: pass\n", "500 ms of CPU"),
         ("from workers import env\nenv.MISSING\n", "MISSING"),
         ("import helper\n", "in helper"),
+        ("\x7fELF\x02\x01\x01\x00\x00", "null bytes"),
     ],
 )
 async def test_one_that_cannot_is_refused_with_its_own_words(
