@@ -54,7 +54,7 @@ def create_app(
         *account_routes(store.accounts, threads),
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
-        *r2_routes(store.resources, threads),
+        *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
     ]
