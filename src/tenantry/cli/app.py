@@ -14,6 +14,7 @@ from tenantry.cli.doctor import doctor
 from tenantry.cli.init import init
 from tenantry.cli.keys import keys
 from tenantry.cli.serve import serve
+from tenantry.cli.tokens import tokens
 from tenantry.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -31,6 +32,7 @@ app.command()(init)
 app.command()(serve)
 app.command()(deploy)
 app.add_typer(keys, name="keys")
+app.add_typer(tokens, name="tokens")
 app.command()(doctor)
 
 

@@ -9,7 +9,7 @@ import typer
 from tenantry.cli.client import Client
 from tenantry.errors import ConfigError
 
-__all__ = ["URL_DEFAULT", "Account", "Token", "Url", "connect"]
+__all__ = ["URL_DEFAULT", "Account", "AsJson", "Token", "Url", "connect"]
 
 URL_DEFAULT = "http://127.0.0.1:8788"
 
@@ -18,6 +18,7 @@ Token = Annotated[str, typer.Option(envvar="TENANTRY_TOKEN", help="An API token.
 Account = Annotated[
     str | None, typer.Option(envvar="TENANTRY_ACCOUNT", help="The account; not needed when there is one.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")]
 
 
 def connect(url: str, token: str, account: str | None = None) -> Client:

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import URL_DEFAULT, Token, Url, connect
+from tenantry.cli.connection import URL_DEFAULT, AsJson, Token, Url, connect
 
 __all__ = ["keys"]
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of end users: made, listed, revoked.", rich_markup_mode="rich")
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")]
 
 
 @keys.command()
