@@ -78,7 +78,7 @@ class ObjectsInfo(ResultInfo, frozen=True, omit_defaults=True):
 def r2_object_routes(buckets: Buckets) -> list[HTTPRouteHandler]:
     path = "/accounts/{account_id:str}/r2/buckets/{bucket_name:str}/objects"
     # One handler for the list and the objects: to a router the keys "" and "/" look the same.
-    paths = [path, path + "/{_key:path}"]
+    paths = [path, path + "/{key:path}"]
 
     @put(paths, name="put_object")
     async def put_object(
