@@ -307,6 +307,9 @@ def _object_headers(record: ObjectRecord) -> dict[str, str]:
     headers["etag"] = f'"{record.etag}"'
     headers["last-modified"] = _http_date(record.uploaded_ms)
     headers["cf-r2-storage-class"] = record.metadata.storage_class
+    # A tenant's page must not be one of the control plane's, should a browser ever show it.
+    headers["x-content-type-options"] = "nosniff"
+    headers["content-security-policy"] = "default-src 'none'; sandbox"
     return headers
 
 
