@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from tenantry.services.r2 import R2Service, sweeper
+from tenantry.services.r2.engines.files import FilesEngine
 from tenantry.services.r2.lifecycle import due_objects, due_uploads, object_prefixes
-from tenantry.services.r2.model import ObjectMetadata, ObjectRecord, UploadRecord
+from tenantry.services.r2.model import ObjectMetadata, ObjectRecord, UploadRecord, Usage
+from tenantry.services.r2.options import PutOptions
 from tenantry.services.r2.settings import (
     DEFAULT_LIFECYCLE,
     DateCondition,
@@ -91,3 +96,22 @@ def test_a_date_without_a_zone_is_utc_and_an_id_is_of_one_rule() -> None:
     assert b"2030-01-01T00:00:00Z" in msgspec.json.encode(rule)
     with pytest.raises(InvalidSettings, match="an id of its own"):
         checked_lifecycle((rule, rule))
+
+
+async def test_the_service_sweeps_by_itself_and_stops_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_START_SECONDS", 0)
+    now_ms = NOW_MS
+    service = R2Service(FilesEngine(tmp_path / "r2", durable=False), lambda: now_ms)
+    bucket = service.bucket("bucket")
+    await bucket.create_upload("key", PutOptions())
+    now_ms += 7 * DAY_MS
+    service.start_sweeping()
+    service.start_sweeping()  # once is enough
+    async with asyncio.timeout(20):
+        while await bucket.usage() != Usage():
+            await asyncio.sleep(0.005)
+    tasks = asyncio.all_tasks()
+    await service.aclose()
+    assert len(tasks - asyncio.all_tasks()) == 1
