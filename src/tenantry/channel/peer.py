@@ -154,6 +154,10 @@ class Peer:
             self.session.log(call, level, message)
             self._after()
 
+    def flush(self) -> None:
+        """Write now, for who will not get to the next turn of the loop."""
+        self._flush()
+
     # Capabilities --------------------------------------------------------------------------------------------------
 
     def stream(self, imported: Import) -> RemoteStream:

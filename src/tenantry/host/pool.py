@@ -29,7 +29,7 @@ from tenantry.host.limits import (
     PROCESSES_PER_WORKER_MAX,
     START_ATTEMPTS_MAX,
 )
-from tenantry.host.logs import LogSink
+from tenantry.host.logs import LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
 from tenantry.host.targets import Reply, Thing, close_streams
@@ -155,18 +155,20 @@ class WorkerPool:
     def _choose(self) -> WorkerProcess | None:
         """The process that is least busy, or None when there is none that answers. May start another beside it."""
         best: WorkerProcess | None = None
+        lasting: list[WorkerProcess] = []
         for process in self.processes:
-            if process.retiring:
+            if process.retiring or process.condemned_at:
                 continue
+            lasting.append(process)
             held = len(process.invocations)
             if not process.held and (best is None or held < len(best.invocations)):
                 best = process
         if best is None:
-            if len(self.processes) < PROCESSES_PER_WORKER_MAX:
+            if len(lasting) < PROCESSES_PER_WORKER_MAX:
                 return None
             # All of them hold their processors: wait with the others, for the one that is free or killed first.
-            return min(self.processes, key=lambda process: len(process.invocations))
-        if len(best.invocations) >= BUSY_INVOCATIONS and len(self.processes) < PROCESSES_PER_WORKER_MAX:
+            return min(lasting, key=lambda process: len(process.invocations))
+        if len(best.invocations) >= BUSY_INVOCATIONS and len(lasting) < PROCESSES_PER_WORKER_MAX:
             self._start_soon()
         return best
 
@@ -268,3 +270,9 @@ class WorkerPool:
             delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
             self._held_until = self._loop.time() + delay
             _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)
+            emit(
+                self._log_sink,
+                self.worker,
+                "error",
+                f"Worker crashed {self._crashes} times in a row: it is started again in {delay:g} s at the earliest.",
+            )

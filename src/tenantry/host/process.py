@@ -33,7 +33,7 @@ from tenantry.host.limits import (
     UNPAID_CPU_SHARE,
     WAIT_UNTIL_SECONDS_MAX,
 )
-from tenantry.host.logs import LogEvent, LogSink
+from tenantry.host.logs import LogSink, emit
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.streams import ByteStream, is_byte_stream
@@ -97,6 +97,8 @@ class WorkerProcess:
         """It has not said a word."""
         self.interrupted_at = self.cpu_interrupted = 0.0
         """When it was told that its import takes too long, and its CPU clock then."""
+        self.condemned_at = self.cpu_condemned = 0.0
+        """When it used up its CPU time and was asked where it is, and its CPU clock then. It is given nothing more."""
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
         self.cpu_unpaid = 0.0
@@ -176,6 +178,9 @@ class WorkerProcess:
             if invocation.failure is not None:
                 raise invocation.failure from None
             raise
+        if self.condemned_at and invocation.failure is not None:
+            self.peer.discard(returned.capabilities)  # too late: its time was over
+            raise invocation.failure
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
         return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
@@ -196,6 +201,14 @@ class WorkerProcess:
     def is_open(self, invocation: Invocation) -> bool:
         """Whether somebody can still reach a body or a stub that the invocation gave away."""
         return self.peer.session.has_imports(invocation.call)
+
+    def condemn(self, failure: InvocationError, words: str, guilty: Sequence[Invocation]) -> None:
+        """It is ended in a moment, in which it may say where it is. `guilty` of its invocations fail with `failure`."""
+        for invocation in guilty:
+            invocation.failure = failure
+        self.condemned_at, self.cpu_condemned = self.loop.time(), self.process.cpu_seconds()
+        self.emit("error", words)
+        self.process.interrupt()
 
     def kill(self) -> None:
         """End the process now; what it holds fails."""
@@ -367,11 +380,8 @@ class WorkerProcess:
         self.emit("warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost.")
 
     def emit(self, level: str, message: str) -> None:
-        """Send a line to the Worker's log. Whoever shows it may fail; that harms no request."""
-        try:
-            self._log_sink(LogEvent(self.worker.name, self.worker.namespace, level, message))
-        except Exception as error:  # noqa: BLE001
-            _log.error("a Worker's log could not be shown", worker=self.worker.name, reason=str(error))
+        """Send a line to the Worker's log."""
+        emit(self._log_sink, self.worker, level, message)
 
     def closed(self, error: Exception | None) -> None:
         if error is not None:

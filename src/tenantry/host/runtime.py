@@ -57,7 +57,7 @@ class Process(Protocol):
         """Its private memory, resident and swapped, read from outside; 0 once it is gone."""
 
     def interrupt(self) -> None:
-        """Ask it to give up importing its Worker. It may not listen."""
+        """Ask it to give up importing its Worker, or, after that, to log where it is. It may not listen."""
 
 
 class Runtime(Protocol):

@@ -3,6 +3,9 @@
 CPU that a process used is shared among the invocations that it held meanwhile. One that said nothing while it used a
 whole limit's worth holds its own loop, in Python or in C, and is ended whichever of its invocations is to blame.
 
+One that used up its CPU time is asked where it is before it is ended, and has a moment to say so: a courtesy to its
+author, which costs what the moment may cost, whatever the process makes of it. A loop in C does not get to answer.
+
 A process that holds no invocation has no business computing: what it uses then (threads that go on after the answer)
 is added up over its life, so that many short requests do not pay for one long computation.
 
@@ -18,6 +21,8 @@ from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
     BUSY_CPU_SHARE,
     CANCEL_SECONDS_MAX,
+    LAST_WORDS_CPU_SECONDS,
+    LAST_WORDS_SECONDS,
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
     START_GRACE_CPU_SECONDS,
@@ -147,6 +152,13 @@ class Watchdog:
         used, process.cpu_seen = max(0.0, clock - process.cpu_seen), clock
         if self._look_memory(process):
             return
+        if process.condemned_at:
+            if (
+                clock - process.cpu_condemned > LAST_WORDS_CPU_SECONDS
+                or now - process.condemned_at > LAST_WORDS_SECONDS
+            ):
+                process.kill()
+            return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
         process.held = not heard and used >= BUSY_CPU_SHARE * elapsed
@@ -168,10 +180,10 @@ class Watchdog:
             self._unpaid(process)
 
     def _exceeded(self, process: WorkerProcess, guilty: list[Invocation], used: float, limit: float) -> None:
-        process.end(
+        process.condemn(
             LimitExceeded("Worker exceeded CPU time limit."),
             f"Worker exceeded CPU time limit: {used:.2f} s in one invocation, which may use {limit:g} s. "
-            "Its process was ended.",
+            "Its process is ended.",
             guilty,
         )
 

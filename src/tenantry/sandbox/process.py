@@ -61,7 +61,7 @@ class SandboxedProcess:
         return sum(int(found) for found in _MEMORY.findall(text)) * 1024
 
     def interrupt(self) -> None:
-        """Ask it to stop what it does at its start: SIGXCPU, which only a worker that is importing listens to."""
+        """SIGXCPU: its time is over. What it makes of that is its own affair; it is not killed by it."""
         if self._handle >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGXCPU)
