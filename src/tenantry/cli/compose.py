@@ -23,6 +23,7 @@ from tenantry.control import BundleStore, Store, create_app
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
@@ -55,13 +56,17 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         bundles.remove_unreferenced(store.scripts.bundles())
         account = store.accounts.default()
         token = store.accounts.issue_token(account.id, _DEV_TOKEN, replace=True)
+        cgroups = CgroupTree.try_claim()
+        if cgroups is not None:
+            stack.callback(cgroups.close)
         runtime = PythonRuntime(
             python_policy(
                 settings.data,
                 settings.isolation,
                 sockets=settings.egress.any_sockets,
                 memory_mib_max=settings.plans.memory_mib_max,
-            )
+            ),
+            cgroups,
         )
         stack.push_async_callback(runtime.aclose)
         await runtime.open()

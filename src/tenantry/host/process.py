@@ -49,6 +49,7 @@ from tenantry.wire.events import (
     StubExport,
     WireLimitError,
 )
+from tenantry.wire.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from tenantry.host.egress.proxy import Proxy
     from tenantry.host.runtime import Process
 
-__all__ = ["WorkerProcess"]
+__all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
 _log = structlog.get_logger()
 _LEVELS = frozenset({"debug", "log", "info", "warn", "error"})
@@ -87,6 +88,7 @@ class WorkerProcess:
         self.invocations: dict[int, Invocation] = {}
         self.retiring = False
         self.loop = asyncio.get_running_loop()
+        process.limit_memory(allowance.memory_bytes)
         self.started_at = self.used_at = self.loop.time()
         self.cpu_blank = self.cpu_seen = process.cpu_seconds()
         """The process's CPU clock when it began, and at the last look."""
@@ -388,6 +390,10 @@ class WorkerProcess:
             _log.warning("a worker broke the protocol", worker=self.worker.name, reason=str(error))
         if self.proxy is not None:
             self.proxy.close()
+        if self.process.was_out_of_memory():  # it grew from one look to the next
+            for invocation in self.invocations.values():
+                invocation.failure = memory_exceeded()
+            self.emit("error", memory_words(self.allowance))
         self.process.kill()
         for invocation in self.invocations.values():
             invocation.over()
@@ -424,6 +430,15 @@ class WorkerProcess:
             return StreamExport(thing, thing.length)
         thing.exported()
         return StubExport(thing)
+
+
+def memory_exceeded() -> InvocationError:
+    return LimitExceeded("Worker exceeded memory limit.")
+
+
+def memory_words(allowance: Allowance) -> str:
+    """What the Worker's log says of it, whoever has ended the process."""
+    return f"Worker exceeded memory limit: more than {allowance.memory_bytes // MIB} MiB. Its process was ended."
 
 
 class RemoteStub:

@@ -31,8 +31,7 @@ from tenantry.host.limits import (
     UNPAID_CPU_SECONDS_MAX,
     UNPAID_CPU_SHARE,
 )
-from tenantry.host.process import WorkerProcess
-from tenantry.wire.limits import MIB
+from tenantry.host.process import WorkerProcess, memory_exceeded, memory_words
 
 __all__ = ["Watchdog"]
 
@@ -138,13 +137,9 @@ class Watchdog:
         if clock - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
             return False
         process.memory_seen_at = clock
-        limit = process.allowance.memory_bytes
-        if process.process.memory_bytes() - process.memory_blank_bytes <= limit:
+        if process.process.memory_bytes() - process.memory_blank_bytes <= process.allowance.memory_bytes:
             return False
-        process.end(
-            LimitExceeded("Worker exceeded memory limit."),
-            f"Worker exceeded memory limit: more than {limit // MIB} MiB. Its process was ended.",
-        )
+        process.end(memory_exceeded(), memory_words(process.allowance))
         return True
 
     def _look(self, process: WorkerProcess, now: float, elapsed: float) -> None:

@@ -11,6 +11,9 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from tenantry.sandbox import limits
+from tenantry.sandbox.cgroups import Cgroup, CgroupTree
+
 
 @dataclass(eq=False, slots=True)
 class SandboxedProcess:
@@ -29,6 +32,27 @@ class SandboxedProcess:
     _handle: int
     listener: socket.socket | None = None
     _cpu_seconds: float = field(default=0.0)
+    _ended_for_memory: bool = False
+    _cgroup: Cgroup | None = None
+    _cgroups: CgroupTree | None = None
+
+    def belongs_to(self, cgroups: CgroupTree, cgroup: Cgroup) -> None:
+        """It is in this cgroup, which goes with it."""
+        self._cgroups, self._cgroup = cgroups, cgroup
+        if self._handle < 0:
+            cgroups.remove(cgroup)
+
+    def limit_memory(self, bytes_max: int) -> None:
+        """What its tenant may use, where the kernel keeps count of that; nothing happens elsewhere."""
+        if self._cgroup is not None:
+            with contextlib.suppress(FileNotFoundError):  # it is dead
+                self._cgroup.limit_memory(bytes_max + limits.MEMORY_KERNEL_BYTES)
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed it for using more."""
+        if self._handle >= 0 and self._cgroup is not None:
+            return self._cgroup.was_out_of_memory()
+        return self._ended_for_memory
 
     def kill(self) -> None:
         """SIGKILL. Nothing happens when it is dead already."""
@@ -77,6 +101,9 @@ class SandboxedProcess:
             return
         os.close(self._handle)
         self._handle = -1
+        if self._cgroup is not None and self._cgroups is not None:
+            self._ended_for_memory = self._cgroup.was_out_of_memory()
+            self._cgroups.remove(self._cgroup)
         if cpu_seconds is not None:
             self._cpu_seconds = cpu_seconds
         if not self.exited.done():
