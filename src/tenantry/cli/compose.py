@@ -26,6 +26,7 @@ from tenantry.host.runtime import python_policy
 from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
+from tenantry.wire.limits import MIB
 
 __all__ = ["RunningPlatform", "running"]
 
@@ -72,7 +73,15 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         await runtime.open()
         services = InstalledServices(ServiceSettings(settings.data / "accounts" / account.id, settings.durability))
         stack.push_async_callback(services.aclose)
-        host = Host(settings.data, services, runtime, worker_log, settings.egress, plans=settings.plans)
+        host = Host(
+            settings.data,
+            services,
+            runtime,
+            worker_log,
+            settings.egress,
+            plans=settings.plans,
+            memory_bytes_max=None if settings.memory_mib is None else settings.memory_mib * MIB,
+        )
         stack.push_async_callback(host.aclose)
         bytecode = BytecodeCache(settings.data / "bundles", runtime)
         stack.push_async_callback(bytecode.aclose)

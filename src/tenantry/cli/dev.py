@@ -105,6 +105,7 @@ def dev(
             durability=durability,
             egress=platform.egress,
             plans=platform.plans,
+            memory_mib=platform.memory_mib,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))

@@ -17,6 +17,9 @@
     [worker.egress]                     # the same for one Worker, below its [[worker]]
     policy = "deny"
 
+    [host]                              # what all Workers may use together
+    memory_mib = 16000
+
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
 
@@ -28,13 +31,13 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
-from tenantry.config.limits import CONCURRENT_INVOCATIONS_MAX
+from tenantry.config.limits import CONCURRENT_INVOCATIONS_MAX, MEMORY_MIB_MIN
 from tenantry.config.plans import DEFAULT_PLANS, Plan, PlanFile, Plans, parse_plan
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
@@ -58,6 +61,8 @@ class PlatformSettings:
     durability: Literal["full", "process"] = "full"
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    # What all worker processes may hold together. None: most of what the machine has.
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Platform:
     workers: tuple[PlatformWorker, ...]
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    memory_mib: int | None = None
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,11 +99,16 @@ class _Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: PlanFile = PlanFile()
 
 
+class _Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    memory_mib: Annotated[int, msgspec.Meta(ge=MEMORY_MIB_MIN)] | None = None
+
+
 class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: _Gateway
     worker: list[_Worker]
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
+    host: _Host = _Host()
 
 
 def load_platform(folder: Path) -> Platform:
@@ -137,6 +148,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         workers,
         _egress(file, content, workers),
         _plans(file, content, workers),
+        content.host.memory_mib,
     )
 
 

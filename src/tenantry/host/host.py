@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,13 +21,15 @@ from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
 from tenantry.host.forms import FormsTarget
-from tenantry.host.limits import IDLE_SECONDS_MAX, LIVE_PROCESSES_MAX
+from tenantry.host.limits import IDLE_SECONDS_MAX, STARTS_PER_PROCESSOR_MAX
+from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
 from tenantry.host.logs import LogSink
 from tenantry.host.namespaces import NamespaceTarget
 from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.starts import Starts
 from tenantry.host.targets import Thing, close_streams, give_back
 from tenantry.host.watchdog import Watchdog
 from tenantry.services.installed import InstalledServices
@@ -60,17 +63,20 @@ class Host:
         egress: EgressPolicies = PUBLIC,
         lookup: Lookup | None = None,
         plans: Plans = DEFAULT_PLANS,
+        memory_bytes_max: int | None = None,
     ) -> None:
         """`services` stay the caller's to close, after the host.
 
-        `lookup` resolves names for `fetch()`; None: as the machine does.
+        `lookup` resolves names for `fetch()`; None: as the machine does. `memory_bytes_max` is what all worker
+        processes may hold together; None: most of what this machine has.
         """
         self._runtime = runtime
         self._log_sink = log_sink
         self._loop = asyncio.get_running_loop()
         self._pools: dict[tuple[str | None, str], WorkerPool] = {}
-        self._live: set[WorkerProcess] = set()
-        self._watchdog = Watchdog()
+        self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
+        self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
+        self._watchdog = Watchdog(self._live.measured)
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
@@ -111,6 +117,7 @@ class Host:
             self._ended,
             plan,
             admission,
+            self._starts,
         )
         before = self._pools.get(key)
         self._pools[key] = pool
@@ -188,24 +195,16 @@ class Host:
             process.proxy = self._proxies.open(
                 listener, worker.namespace, worker.name, lambda message: process.emit("warn", message)
             )
-        if len(self._live) > LIVE_PROCESSES_MAX:
-            idle = [live for live in self._live if not live.invocations and live is not process]
-            if idle:
-                self._evict(min(idle, key=lambda live: live.used_at))
 
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
 
-    def _evict(self, process: WorkerProcess) -> None:
-        process.retiring = True
-        process.kill()
-
     def _reap(self) -> None:
         """End the processes that had nothing to do for a while."""
         now = self._loop.time()
-        for process in list(self._live):
+        for process in self._live:
             if not process.invocations and now - process.used_at >= IDLE_SECONDS_MAX:
-                self._evict(process)
+                evict(process)
             elif not process.invocations:
                 self._watchdog.glance(process)
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX / 4, self._reap)
@@ -214,10 +213,11 @@ class Host:
         """End every process, and wait for what they asked for."""
         self._reaper.cancel()
         self._watchdog.close()
+        self._starts.close()
         for pool in list(self._pools.values()):
             await pool.aclose()
-        for process in list(self._live):  # of versions before
-            self._evict(process)
+        for process in self._live:  # of versions before
+            evict(process)
             await process.wait_closed()
         await self._runtime.aclose()
         await self._proxies.aclose()

@@ -54,6 +54,19 @@ BUSY_CPU_SHARE: Final = 0.9
 IDLE_SECONDS_MAX: Final = 60.0
 LIVE_PROCESSES_MAX: Final = 5000
 
+MEMORY_BUDGET_SHARE: Final = 0.75
+"""Of the machine's memory: what all worker processes may hold together, unless the operator says. The rest is the
+host's, and the page cache's."""
+BLANK_PRIVATE_BYTES: Final = 3 * 1024 * 1024
+"""What a process has to itself before it has done anything, as the budget counts it. Measured."""
+
+STARTS_PER_PROCESSOR_MAX: Final = 8
+"""Processes that are being forked, or import their Worker, at once, for each processor of the machine."""
+STARTS_QUEUED_MAX: Final = 1024
+"""Starts that wait behind them; more are refused."""
+START_PLACE_SECONDS: Final = 0.25
+"""An import that takes longer goes on beside the others."""
+
 BACKOFF_SECONDS_FIRST: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 30.0
 BACKOFF_CRASHES_FREE: Final = 2

@@ -32,6 +32,7 @@ from tenantry.host.limits import (
 from tenantry.host.logs import LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.starts import Starts
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
@@ -54,8 +55,10 @@ class WorkerPool:
         on_ended: Callable[[WorkerProcess], None],
         plan: Plan = DEFAULT_PLANS.default,
         admission: Admission | None = None,
+        starts: Starts | None = None,
     ) -> None:
-        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan."""
+        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. `starts` is shared by
+        all Workers; None: nobody else starts any."""
         self.worker = worker
         self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
         self._allowance = allow(worker.limits, plan)
@@ -67,6 +70,7 @@ class WorkerPool:
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
+        self._starts = starts or Starts(PROCESSES_PER_WORKER_MAX, lambda: False)
         self._loop = asyncio.get_running_loop()
         self._starting: asyncio.Task[WorkerProcess] | None = None
         self._waiting = 0
@@ -206,6 +210,16 @@ class WorkerPool:
             _log.warning("a worker could not be started", worker=self.worker.name, reason=str(task.exception()))
 
     async def _start(self) -> WorkerProcess:
+        place = await self._starts.enter()
+        try:
+            process = await self._start_process()
+        except BaseException:
+            self._starts.leave(place)
+            raise
+        place.process = process
+        return process
+
+    async def _start_process(self) -> WorkerProcess:
         try:
             started = await self._runtime.start(
                 self.worker.bundle, self._assignment, sockets=bool(self._table.assignment.proxy)

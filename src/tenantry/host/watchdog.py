@@ -15,6 +15,7 @@ A process that is still importing its Worker has limits of its own for that; no 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
 from tenantry.host.invocation import Invocation
@@ -39,7 +40,9 @@ __all__ = ["Watchdog"]
 class Watchdog:
     """Looks at the processes that do something, and at nothing else: an idle platform has no ticks."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_measured: Callable[[WorkerProcess, int], None]) -> None:
+        """`on_measured` is told by how many bytes a process has grown, each time that its memory is looked at."""
+        self._on_measured = on_measured
         self._busy: set[WorkerProcess] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -54,9 +57,12 @@ class Watchdog:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def glance(self, process: WorkerProcess) -> None:
-        """At one that holds no invocation: it may have begun to compute by itself."""
+        """At one that holds no invocation: it may have begun to compute by itself, and what it did last may have made
+        it larger."""
         if process.charge_unpaid() > UNPAID_CPU_SHARE:
             self.watch(process)
+        elif process.cpu_seen > process.memory_seen_at:
+            self._measure_memory(process)
 
     def close(self) -> None:
         self._busy.clear()
@@ -92,6 +98,7 @@ class Watchdog:
             process.quiet_looks += 1
             if process.quiet_looks >= QUIET_LOOKS:
                 self._busy.discard(process)
+                self._measure_memory(process)  # what it goes to rest with
 
     def _unpaid(self, process: WorkerProcess) -> None:
         process.end(
@@ -133,14 +140,18 @@ class Watchdog:
 
     def _look_memory(self, process: WorkerProcess) -> bool:
         """Whether it had to be ended."""
-        clock = process.cpu_seen
-        if clock - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
+        if process.cpu_seen - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
             return False
-        process.memory_seen_at = clock
-        if process.process.memory_bytes() - process.memory_blank_bytes <= process.allowance.memory_bytes:
-            return False
-        process.end(memory_exceeded(), memory_words(process.allowance))
-        return True
+        return self._measure_memory(process)
+
+    def _measure_memory(self, process: WorkerProcess) -> bool:
+        process.memory_seen_at = process.cpu_seen
+        grown = process.process.memory_bytes() - process.memory_blank_bytes
+        if grown > process.allowance.memory_bytes:
+            process.end(memory_exceeded(), memory_words(process.allowance))
+            return True
+        self._on_measured(process, grown)
+        return False
 
     def _look(self, process: WorkerProcess, now: float, elapsed: float) -> None:
         clock = process.process.cpu_seconds()
