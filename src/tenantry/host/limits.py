@@ -81,6 +81,12 @@ HEALTHY_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
 
+BACKGROUND_CPU_SHARE: Final = 0.5
+FOREGROUND_CPU_SHARE: Final = 0.25
+SHARE_SECONDS: Final = 0.3
+"""A process that uses more than the one share of a processor, over about so long, lets the others go first until it
+uses less than the other."""
+
 UNPAID_CPU_SECONDS_MAX: Final = 1.0
 """CPU that a process may use while it holds no invocation, beyond what is forgiven: threads that go on, say."""
 UNPAID_CPU_SHARE: Final = 0.05

@@ -103,6 +103,10 @@ class WorkerProcess:
         """When it used up its CPU time and was asked where it is, and its CPU clock then. It is given nothing more."""
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
+        self.cpu_share = 0.0
+        """Of a processor: what it used lately."""
+        self.background = False
+        """Others go first: it kept a processor busy."""
         self.cpu_unpaid = 0.0
         """CPU that it used while it held no invocation, less what is forgiven."""
         self._unpaid_at = self.started_at

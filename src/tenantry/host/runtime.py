@@ -62,6 +62,9 @@ class Process(Protocol):
     def was_out_of_memory(self) -> bool:
         """Whether that is what has ended it."""
 
+    def set_background(self, background: bool) -> bool:
+        """Whether others go first when processors are short. False when it could not be changed."""
+
     def interrupt(self) -> None:
         """Ask it to give up importing its Worker, or, after that, to log where it is. It may not listen."""
 

@@ -20,12 +20,15 @@ from collections.abc import Callable
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
+    BACKGROUND_CPU_SHARE,
     BUSY_CPU_SHARE,
     CANCEL_SECONDS_MAX,
+    FOREGROUND_CPU_SHARE,
     LAST_WORDS_CPU_SECONDS,
     LAST_WORDS_SECONDS,
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
+    SHARE_SECONDS,
     START_GRACE_CPU_SECONDS,
     START_GRACE_SECONDS,
     TICK_SECONDS,
@@ -50,6 +53,9 @@ class Watchdog:
 
     def watch(self, process: WorkerProcess) -> None:
         """The process has something to do."""
+        if process not in self._busy:
+            process.cpu_share = 0.0
+            self._to_foreground(process)
         process.quiet_looks = 0
         self._busy.add(process)
         if self._timer is None:
@@ -72,7 +78,7 @@ class Watchdog:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        elapsed, self._looked_at = now - self._looked_at, now
+        elapsed, self._looked_at = max(now - self._looked_at, TICK_SECONDS / 2), now
         for process in list(self._busy):
             if process.peer.is_closed:
                 self._busy.discard(process)
@@ -85,8 +91,22 @@ class Watchdog:
                 self._look_idle(process, elapsed)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
 
+    def _weigh(self, process: WorkerProcess, used: float, elapsed: float) -> None:
+        """Let others go before one that keeps a processor busy, for as long as it does."""
+        process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
+        if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
+            process.background = process.process.set_background(True)
+        elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
+            self._to_foreground(process)
+
+    @staticmethod
+    def _to_foreground(process: WorkerProcess) -> None:
+        if process.background and process.process.set_background(False):
+            process.background = False
+
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
         used = process.charge_unpaid()
+        self._weigh(process, used, elapsed)
         if self._look_memory(process):
             return
         if process.cpu_unpaid > UNPAID_CPU_SECONDS_MAX:
@@ -158,6 +178,7 @@ class Watchdog:
         used, process.cpu_seen = max(0.0, clock - process.cpu_seen), clock
         if self._look_memory(process):
             return
+        self._weigh(process, used, elapsed)
         if process.condemned_at:
             if (
                 clock - process.cpu_condemned > LAST_WORDS_CPU_SECONDS

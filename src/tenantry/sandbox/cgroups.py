@@ -139,11 +139,12 @@ class Cgroup:
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in events.splitlines())
 
     def weigh(self, weight: int) -> bool:
-        """Its share of the processors, 100 being everybody's. False where shares are not to be had."""
-        if self.has_cpu:
-            with contextlib.suppress(FileNotFoundError):  # it is being removed
-                _write(self.folder / "cpu.weight", str(weight))
-        return self.has_cpu
+        """Its share of the processors beside other workers; only where there is the controller. False: it is gone."""
+        try:
+            _write(self.folder / "cpu.weight", str(weight))
+        except OSError:
+            return False
+        return True
 
     def remove(self) -> None:
         """Kill what is in it, and remove it; blocking, and bounded."""

@@ -20,6 +20,9 @@ PENDING_SIGNALS: Final = 64
 MEMORY_KERNEL_BYTES: Final = 32 * 1024 * 1024
 # The host's share of the processors, where that of all workers together is 100.
 HOST_CPU_WEIGHT: Final = 400
+# A worker's share beside other workers', and that of one that keeps a processor busy.
+CPU_WEIGHT: Final = 100
+BACKGROUND_CPU_WEIGHT: Final = 10
 
 BLANK_COUNT: Final = 4
 ASSIGNMENT_BYTES_MAX: Final = 64 * 1024

@@ -11,7 +11,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from tenantry.sandbox import limits
+from tenantry.sandbox import limits, priority
 from tenantry.sandbox.cgroups import Cgroup, CgroupTree
 
 
@@ -89,6 +89,14 @@ class SandboxedProcess:
         if self._handle >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGXCPU)
+
+    def set_background(self, background: bool) -> bool:
+        """Whether others go first when processors are short. False when it could not be changed."""
+        if self._handle < 0:
+            return False
+        if self._cgroup is not None and self._cgroup.has_cpu:
+            return self._cgroup.weigh(limits.BACKGROUND_CPU_WEIGHT if background else limits.CPU_WEIGHT)
+        return priority.set_background(self.pid, background)
 
     @property
     def handle(self) -> int:
