@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from tenantry.channel import Lane, Turns
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.egress import PUBLIC, EgressPolicies
 from tenantry.config.plans import DEFAULT_PLANS, Plans
@@ -21,7 +22,7 @@ from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
 from tenantry.host.forms import FormsTarget
-from tenantry.host.limits import IDLE_SECONDS_MAX, STARTS_PER_PROCESSOR_MAX
+from tenantry.host.limits import IDLE_SECONDS_MAX, OPERATOR_WEIGHT, STARTS_PER_PROCESSOR_MAX
 from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
 from tenantry.host.logs import LogSink
 from tenantry.host.namespaces import NamespaceTarget
@@ -81,6 +82,8 @@ class Host:
         self._services = services
         self._plans = plans
         self._admissions: dict[tuple[str | None, str], Admission] = {}
+        self._turns = Turns(self._loop)
+        self._lanes: dict[tuple[str | None, str], Lane] = {}
         self._policies = egress
         self._network = EgressNetwork(lookup)
         self._proxies = Proxies(self._network, egress)
@@ -118,15 +121,26 @@ class Host:
             plan,
             admission,
             self._starts,
+            self._lane(*key),
         )
         before = self._pools.get(key)
         self._pools[key] = pool
         if before is not None:
             before.retire(pool)
 
+    def _lane(self, namespace: str | None, name: str) -> Lane:
+        """In which all versions of a Worker wait to be read."""
+        lane = self._lanes.get((namespace, name))
+        if lane is None:
+            # What is in no dispatch namespace is the operator's own, and passes on what all tenants are asked.
+            weight = OPERATOR_WEIGHT if namespace is None else 1
+            lane = self._lanes[(namespace, name)] = self._turns.lane(weight)
+        return lane
+
     def removed(self, namespace: str | None, name: str) -> None:
         self._egress.pop((namespace, name), None)
         self._admissions.pop((namespace, name), None)
+        self._lanes.pop((namespace, name), None)
         pool = self._pools.pop((namespace, name), None)
         if pool is not None:
             pool.retire()

@@ -15,6 +15,8 @@ QUEUE_SECONDS_MAX: Final = 30.0
 MEMORY_LOOK_CPU_SECONDS: Final = 0.01
 """A process's memory is looked at each time that it used so much CPU, which is what touching 50 MiB costs at least.
 So the looks cost a share of what it uses, however many processes there are."""
+MEMORY_LOOK_AT_REST_CPU_SECONDS: Final = 0.001
+"""And when it rests after having used so much."""
 
 MEMORY_BLANK_BYTES_MAX: Final = 64 * 1024 * 1024
 """What a process may have when it begins and is not charged for. A blank one has less than half of that; whoever grows
@@ -44,6 +46,9 @@ LOG_BYTES_MAX: Final = 256 * 1024
 LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
+
+OPERATOR_WEIGHT: Final = 8
+"""How much more of the host's loop than a tenant's a Worker outside of dispatch namespaces gets, where it is short."""
 
 PROCESSES_PER_WORKER_MAX: Final = 4
 BUSY_INVOCATIONS: Final = 64
@@ -81,8 +86,8 @@ HEALTHY_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
 
-BACKGROUND_CPU_SHARE: Final = 0.5
-FOREGROUND_CPU_SHARE: Final = 0.25
+BACKGROUND_CPU_SHARE: Final = 0.15
+FOREGROUND_CPU_SHARE: Final = 0.05
 SHARE_SECONDS: Final = 0.3
 """A process that uses more than the one share of a processor, over about so long, lets the others go first until it
 uses less than the other."""

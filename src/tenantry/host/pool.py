@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from tenantry.channel import Lane
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.plans import DEFAULT_PLANS, Plan
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TenantryError, WorkerCrashed
@@ -56,9 +57,11 @@ class WorkerPool:
         plan: Plan = DEFAULT_PLANS.default,
         admission: Admission | None = None,
         starts: Starts | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. `starts` is shared by
-        all Workers; None: nobody else starts any."""
+        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. So is `lane`, where
+        its processes wait to be read; None: they do not wait. `starts` is shared by all Workers; None: nobody else
+        starts any."""
         self.worker = worker
         self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
         self._allowance = allow(worker.limits, plan)
@@ -70,6 +73,7 @@ class WorkerPool:
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
+        self._lane = lane
         self._starts = starts or Starts(PROCESSES_PER_WORKER_MAX, lambda: False)
         self._loop = asyncio.get_running_loop()
         self._starting: asyncio.Task[WorkerProcess] | None = None
@@ -237,6 +241,7 @@ class WorkerPool:
             self._idle,
             self._closed,
             self._allowance,
+            self._lane,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from tenantry.channel import ChannelClosed, Peer, RemoteStream
+from tenantry.channel import ChannelClosed, Lane, Peer, RemoteStream
 from tenantry.config.deployment import DeployedWorker
 from tenantry.errors import (
     BindingError,
@@ -79,6 +79,7 @@ class WorkerProcess:
         on_idle: Callable[[WorkerProcess], None],
         on_closed: Callable[[WorkerProcess], None],
         allowance: Allowance = DEFAULT_ALLOWANCE,
+        lane: Lane | None = None,
     ) -> None:
         self.worker = worker
         self.allowance = allowance
@@ -126,7 +127,7 @@ class WorkerProcess:
         self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self.peer = Peer(process.channel, self, self.loop)
+        self.peer = Peer(process.channel, self, self.loop, lane)
         for target in targets:
             self.peer.session.export(StubExport(target))
 

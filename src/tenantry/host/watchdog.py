@@ -26,6 +26,7 @@ from tenantry.host.limits import (
     FOREGROUND_CPU_SHARE,
     LAST_WORDS_CPU_SECONDS,
     LAST_WORDS_SECONDS,
+    MEMORY_LOOK_AT_REST_CPU_SECONDS,
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
     SHARE_SECONDS,
@@ -94,6 +95,8 @@ class Watchdog:
     def _weigh(self, process: WorkerProcess, used: float, elapsed: float) -> None:
         """Let others go before one that keeps a processor busy, for as long as it does."""
         process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
+        if process.worker.namespace is None:
+            return  # the operator's own, and in the way of every tenant's requests
         if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
             process.background = process.process.set_background(True)
         elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
@@ -107,7 +110,7 @@ class Watchdog:
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
         used = process.charge_unpaid()
         self._weigh(process, used, elapsed)
-        if self._look_memory(process):
+        if self._look_memory(process, used):
             return
         if process.cpu_unpaid > UNPAID_CPU_SECONDS_MAX:
             self._unpaid(process)
@@ -129,14 +132,15 @@ class Watchdog:
     def _look_importing(self, process: WorkerProcess, now: float) -> None:
         """Before its first word. A process may forge that from within its import: then what it still does there is
         charged to the invocation that waits for it, or to nobody's account, and ends there."""
-        clock = process.cpu_seen = process.process.cpu_seconds()
+        clock = process.process.cpu_seconds()
+        used, process.cpu_seen = clock - process.cpu_seen, clock
         if process.peer.session.greeted:
             process.importing = False
             for invocation in process.invocations.values():
                 if not invocation.answered and not invocation.canceled:
                     invocation.deadline = now + process.allowance.wall_seconds
             return
-        if self._look_memory(process):
+        if self._look_memory(process, used):
             return
         allowance = process.allowance
         if not process.interrupted_at:
@@ -158,9 +162,10 @@ class Watchdog:
                 "Worker did not stop its import when told to. Its process was ended.",
             )
 
-    def _look_memory(self, process: WorkerProcess) -> bool:
-        """Whether it had to be ended."""
-        if process.cpu_seen - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
+    def _look_memory(self, process: WorkerProcess, used: float) -> bool:
+        """Whether it had to be ended. `used` is its CPU time since the last look: it may have come to rest."""
+        unseen = process.cpu_seen - process.memory_seen_at
+        if unseen < (MEMORY_LOOK_CPU_SECONDS if used else MEMORY_LOOK_AT_REST_CPU_SECONDS):
             return False
         return self._measure_memory(process)
 
@@ -176,7 +181,7 @@ class Watchdog:
     def _look(self, process: WorkerProcess, now: float, elapsed: float) -> None:
         clock = process.process.cpu_seconds()
         used, process.cpu_seen = max(0.0, clock - process.cpu_seen), clock
-        if self._look_memory(process):
+        if self._look_memory(process, used):
             return
         self._weigh(process, used, elapsed)
         if process.condemned_at:
