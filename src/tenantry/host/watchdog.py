@@ -36,6 +36,7 @@ from tenantry.host.limits import (
     UNPAID_CPU_SECONDS_MAX,
     UNPAID_CPU_SHARE,
 )
+from tenantry.host.live import evict
 from tenantry.host.process import WorkerProcess, memory_exceeded, memory_words
 
 __all__ = ["Watchdog"]
@@ -121,7 +122,14 @@ class Watchdog:
             process.quiet_looks += 1
             if process.quiet_looks >= QUIET_LOOKS:
                 self._busy.discard(process)
-                self._measure_memory(process)  # what it goes to rest with
+                if not self._measure_memory(process):  # what it goes to rest with
+                    self._rest(process)
+
+    def _rest(self, process: WorkerProcess) -> None:
+        """It has nothing to do. One that cannot be brought back to the foreground has no future."""
+        self._to_foreground(process)
+        if process.background:
+            evict(process)
 
     def _unpaid(self, process: WorkerProcess) -> None:
         process.end(
