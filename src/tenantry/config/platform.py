@@ -17,8 +17,7 @@
     [worker.egress]                     # the same for one Worker, below its [[worker]]
     policy = "deny"
 
-    [host]                              # what all Workers may use together
-    memory_mib = 16000
+    memory_mib_total = 16000            # what all worker processes may hold together, above all tables
 
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
@@ -29,7 +28,7 @@ A folder that has a wrangler configuration and no `tenantry.toml` is a platform 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,8 +36,9 @@ import msgspec
 
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
-from tenantry.config.limits import CONCURRENT_INVOCATIONS_MAX, MEMORY_MIB_MIN
-from tenantry.config.plans import DEFAULT_PLANS, Plan, PlanFile, Plans, parse_plan
+from tenantry.config.identity import IdentitySettings
+from tenantry.config.limits import MEMORY_MIB_MIN
+from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
 
@@ -55,14 +55,21 @@ class PlatformSettings:
     gateway_worker: str
     host: str = "127.0.0.1"
     port: int = 8787
+    control_host: str | None = None
+    """None: as `host`."""
     control_port: int = 8788
     isolation: Literal["strict", "container", "none"] = "strict"
     # "full": an acknowledged write survives a power cut. "process": it survives kill -9.
     durability: Literal["full", "process"] = "full"
+    # Who tenants' requests are from; None: the Workers see for themselves, and take anybody's word.
+    identity: IdentitySettings | None = None
+    # What requests get to end after a stop was asked for, and how long before that clients are asked to go elsewhere.
+    drain_seconds: float = 10.0
+    drain_notice_seconds: float = 0.0
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
     # What all worker processes may hold together. None: most of what the machine has.
-    memory_mib: int | None = None
+    memory_mib_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Platform:
     workers: tuple[PlatformWorker, ...]
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
-    memory_mib: int | None = None
+    memory_mib_total: int | None = None
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +106,8 @@ class _Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: PlanFile = PlanFile()
 
 
-class _Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    memory_mib: Annotated[int, msgspec.Meta(ge=MEMORY_MIB_MIN)] | None = None
+MemoryMibTotal = Annotated[int, msgspec.Meta(ge=MEMORY_MIB_MIN)]
+"""What all worker processes may hold together."""
 
 
 class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +115,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: list[_Worker]
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
-    host: _Host = _Host()
+    memory_mib_total: MemoryMibTotal | None = None
 
 
 def load_platform(folder: Path) -> Platform:
@@ -148,7 +155,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         workers,
         _egress(file, content, workers),
         _plans(file, content, workers),
-        content.host.memory_mib,
+        content.memory_mib_total,
     )
 
 
@@ -162,23 +169,11 @@ def _egress(file: Path, content: _PlatformFile, workers: tuple[PlatformWorker, .
 
 
 def _plans(file: Path, content: _PlatformFile, workers: tuple[PlatformWorker, ...]) -> Plans:
-    default = parse_plan(content.limits, f"{file}: $.limits")
-    own: dict[tuple[str | None, str], Plan] = {}
-    for index, (entry, worker) in enumerate(zip(content.worker, workers, strict=True)):
-        where = f"{file}: $.worker[{index}].limits"
-        address = (worker.namespace, worker.project.name)
-        below = default
-        if address == (None, content.gateway.worker):
-            # It holds an invocation for each that its tenants run and queue: one tenant alone must not fill it.
-            below = replace(
-                default,
-                concurrent_invocations=CONCURRENT_INVOCATIONS_MAX,
-                queued_invocations=CONCURRENT_INVOCATIONS_MAX,
-            )
-        elif entry.limits.request_body_bytes is not None:
-            raise ConfigError(f"{where}.request_body_bytes can be set for the gateway's Worker only")
-        own[address] = parse_plan(entry.limits, where, below)
-    return Plans(default, own)
+    own = {
+        (worker.namespace, worker.project.name): (entry.limits, f"{file}: $.worker[{index}].limits")
+        for index, (entry, worker) in enumerate(zip(content.worker, workers, strict=True))
+    }
+    return parse_plans(parse_plan(content.limits, f"{file}: $.limits"), own, content.gateway.worker)
 
 
 def _project(folder: Path, file: Path, index: int, entry: _Worker) -> WorkerProject:

@@ -78,6 +78,8 @@ class Host:
         self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
         self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
         self._watchdog = Watchdog(self._live.measured)
+        self.processes_started = self.processes_ended = 0
+        """Since the start, for whoever watches."""
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
@@ -201,8 +203,21 @@ class Host:
             for process in self._live
         ]
 
+    @property
+    def worker_count(self) -> int:
+        return len(self._pools)
+
+    @property
+    def process_count(self) -> int:
+        return len(self._live)
+
+    @property
+    def invocation_count(self) -> int:
+        return sum(len(process.invocations) for process in self._live)
+
     def _process_started(self, process: WorkerProcess) -> None:
         self._live.add(process)
+        self.processes_started += 1
         listener = process.process.listener
         if listener is not None:
             worker = process.worker
@@ -212,6 +227,7 @@ class Host:
 
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
+        self.processes_ended += 1
 
     def _reap(self) -> None:
         """End the processes that had nothing to do for a while."""

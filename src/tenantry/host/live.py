@@ -31,6 +31,9 @@ class LiveProcesses:
     def __iter__(self) -> Iterator[WorkerProcess]:
         return iter(list(self._charges))
 
+    def __len__(self) -> int:
+        return len(self._charges)
+
     def add(self, process: WorkerProcess) -> None:
         self._charge(process, BLANK_PRIVATE_BYTES)
         self.make_room(process)

@@ -41,9 +41,9 @@ def test_a_platform_of_several_workers(write: Write) -> None:
 
 def test_the_memory_of_all_processes_is_the_operators_to_set(write: Write) -> None:
     files = projects("dispatcher")
-    assert load_platform(write({"tenantry.toml": DISPATCHER, **files})).memory_mib is None
-    folder = write({"tenantry.toml": "[host]\nmemory_mib = 4096\n" + DISPATCHER, **files})
-    assert load_platform(folder).memory_mib == 4096
+    assert load_platform(write({"tenantry.toml": DISPATCHER, **files})).memory_mib_total is None
+    folder = write({"tenantry.toml": "memory_mib_total = 4096\n" + DISPATCHER, **files})
+    assert load_platform(folder).memory_mib_total == 4096
 
 
 def test_a_folder_with_one_wrangler_configuration_is_a_platform_of_it(write: Write) -> None:
@@ -63,7 +63,7 @@ def test_a_folder_with_one_wrangler_configuration_is_a_platform_of_it(write: Wri
         ("[gateway]", "worker"),
         ('[gateway]\nworker = "dispatcher"', "missing required field `worker`"),
         (DISPATCHER + 'color = "red"', "unknown field `color` - at `$.worker[0]`"),
-        ("[host]\nmemory_mib = 1\n" + DISPATCHER, "$.host.memory_mib"),
+        ("memory_mib_total = 1\n" + DISPATCHER, "$.memory_mib_total"),
         ("[gateways]\n" + DISPATCHER, "unknown field `gateways`"),
         ('[gateway]\nworker = 1\n[[worker]]\npath = "dispatcher"', "$.gateway.worker"),
         (DISPATCHER + '[[worker]]\npath = "absent"', "$.worker[1].path"),
