@@ -13,6 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 CONNECTIONS: Final = 4
+CHURNING: Final = 32
+"""Of the neighbour whose habit is connections: each is for one request."""
 _CHUNK: Final = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 _PAUSE_SECONDS: Final = 0.01
 """After a connection that could not be made, or was cut."""
@@ -52,7 +54,7 @@ async def _run(gateway: str, habits: list[str]) -> None:
     tasks = [
         asyncio.create_task(_ask_for_ever(str(address.hostname), address.port or 80, habit))
         for habit in habits
-        for _ in range(CONNECTIONS)
+        for _ in range(CHURNING if habit == "connect" else CONNECTIONS)
     ]
     await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
