@@ -7,6 +7,7 @@ Worker never reads them, and read as fast as they come where it streams for ever
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from typing import Final
@@ -62,4 +63,5 @@ async def _run(gateway: str, habits: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # they would be on other machines: what they cost here is not the neighbour's doing
     asyncio.run(_run(sys.argv[1], sys.argv[2:]))

@@ -186,7 +186,7 @@ def write_platform(folder: Path) -> None:
                 **common,
                 "vars": {"HABIT": habit},
                 "kv_namespaces": [{"binding": "KV"}],
-                "r2_buckets": [{"binding": "BUCKET", "bucket_name": f"{habit}-files"}],
+                "r2_buckets": [{"binding": "BUCKET", "bucket_name": f"{habit.replace('_', '-')}-files"}],
             },
         )
     for name in ("quiet", *NEIGHBOURS):
