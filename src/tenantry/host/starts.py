@@ -60,6 +60,7 @@ class Starts:
                     self._queue.remove(turn)
         place = Start(loop.time())
         self._places.add(place)
+        self._look_soon(loop)
         return place
 
     def leave(self, place: Start) -> None:
@@ -85,7 +86,7 @@ class Starts:
             if not turn.done():
                 turn.set_result(None)
                 free -= 1
-        if self._queue:
+        if self._queue or self._places:  # who is through is forgotten soon, whether somebody waits or not
             self._look_soon(loop)
 
     def _clear(self, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,17 @@ async def test_a_start_that_failed_gives_its_place_up_at_once() -> None:
     gate.leave(place)
     await asyncio.sleep(0)
     assert waiting.done()
+
+
+async def test_who_is_through_is_forgotten() -> None:
+    gate = starts(1)
+    process = made(await gate.enter())
+    process.peer.is_closed = True
+    gone = weakref.ref(process)
+    del process
+    async with asyncio.timeout(10):
+        while gone() is not None:
+            await asyncio.sleep(0.01)
 
 
 async def test_an_import_without_end_holds_nobody_up_for_long() -> None:
