@@ -102,6 +102,7 @@ def dev(
             egress=platform.egress,
             plans=platform.plans,
             memory_mib_total=platform.memory_mib_total,
+            kv=platform.kv,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))

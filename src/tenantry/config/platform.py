@@ -22,6 +22,10 @@
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
 
+    [[kv_namespace]]                    # one KV namespace, by its title or its id: see config.kv
+    title = "customer-worker-1-USER_KV"
+    consistency = "cloudflare_like"
+
 A folder that has a wrangler configuration and no `tenantry.toml` is a platform of that one Worker.
 """
 
@@ -37,6 +41,7 @@ import msgspec
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentitySettings
+from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
 from tenantry.config.limits import MEMORY_MIB_MIN
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
@@ -70,6 +75,7 @@ class PlatformSettings:
     plans: Plans = DEFAULT_PLANS
     # What all worker processes may hold together. None: most of what the machine has.
     memory_mib_total: int | None = None
+    kv: KvNamespaceSettings = STRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Platform:
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
     memory_mib_total: int | None = None
+    kv: KvNamespaceSettings = STRONG
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,6 +123,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
     memory_mib_total: MemoryMibTotal | None = None
+    kv_namespace: list[KvNamespaceFile] = []
 
 
 def load_platform(folder: Path) -> Platform:
@@ -156,6 +164,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         _egress(file, content, workers),
         _plans(file, content, workers),
         content.memory_mib_total,
+        parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
     )
 
 
