@@ -86,6 +86,8 @@ class Watchdog:
                 self._busy.discard(process)
             elif process.importing:
                 self._look_importing(process, now)
+            elif process.condemned_at and not process.invocations:
+                process.kill()  # its last words were an answer, which nobody got
             elif process.invocations:
                 self._look(process, now, elapsed)
             else:

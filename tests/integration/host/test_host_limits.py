@@ -146,6 +146,9 @@ async def test_an_answer_that_comes_when_the_time_is_over_is_none(platform: Any,
     )
     with pytest.raises(LimitExceeded, match="exceeded CPU"):
         await platform.fetch(unique)
+    async with asyncio.timeout(20):
+        while platform.pids(unique):
+            await asyncio.sleep(0.01)
 
 
 async def test_many_short_invocations_do_not_add_up_to_one_long_one(platform: Any, unique: str) -> None:
