@@ -135,6 +135,19 @@ class GuardedConnection:
             self.guard.deferred = False
             self.own("PRAGMA defer_foreign_keys = 0")
 
+    def allow_sql_bytes(self, sql_bytes_max: int) -> None:
+        self._connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, sql_bytes_max)
+
+    def overwrite_from(self, source: apsw.Connection) -> None:
+        """Becomes a copy of another database, in one transaction."""
+        self._size_bytes = None
+        with self._connection.backup("main", source, "main") as backup:
+            backup.step(-1)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size()
+
     def set_progress_handler(self, overdue: Any) -> None:  # Any: a callable that SQLite calls for true or false
         self._connection.set_progress_handler(overdue, limits.PROGRESS_OPERATIONS)
 
