@@ -203,14 +203,16 @@ async def test_exec_counts_its_lines(db: Any) -> None:
 async def test_a_session_keeps_a_bookmark_that_grows(db: Any) -> None:
     session = db.with_session("first-primary")
     assert session.getBookmark() is None
-    await session.prepare("SELECT 1").run()
+    await session.prepare("CREATE TABLE t (a)").run()
     one = session.get_bookmark()
-    await session.batch([session.prepare("SELECT 1")])
+    await session.batch([session.prepare("INSERT INTO t VALUES (1)")])
     two = session.getBookmark()
     assert one < two
     later = db.withSession(two)
     assert later.getBookmark() == two
-    await later.prepare("SELECT 1").first()
+    await later.prepare("SELECT * FROM t").first()
+    assert later.getBookmark() == two, "the state is the same"
+    await later.prepare("INSERT INTO t VALUES (2)").run()
     assert later.getBookmark() > two
     assert db.withSession("  ").getBookmark() is None
     with pytest.raises(Exception, match="D1_SESSION_ERROR: invalid bookmark or constraint"):

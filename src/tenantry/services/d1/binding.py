@@ -20,7 +20,8 @@ from tenantry.services.d1.encoding import (
     ResultDocument,
     decode_request_untrusted,
 )
-from tenantry.services.d1.errors import QueryFailed, d1_error, exec_error
+from tenantry.services.d1.engine import Restored, Session
+from tenantry.services.d1.errors import PastUnknown, QueryFailed, d1_error, exec_error
 from tenantry.services.d1.model import Statement
 from tenantry.streams import ByteStream, is_byte_stream, read_all
 
@@ -83,9 +84,19 @@ class D1Binding:
             time = bookmarks.decode_untrusted(self._resource_id, bookmark)
         assert time is not None
         wanted = time
-        self._service.check_past(wanted)
-        database = self._service.database(self._resource_id)
-        restored = await database.perform(lambda session: session.restore(wanted))
+        oldest = self._service.check_past(wanted if bookmark is None else None)
+
+        def restore(session: Session) -> Restored:
+            try:
+                # The state of then may be of a commit long before.
+                if bookmark is not None and wanted < session.state_at(oldest):
+                    raise PastUnknown
+            except PastUnknown:
+                if wanted < oldest and wanted != 0:
+                    raise
+            return session.restore(wanted)
+
+        restored = await self._service.database(self._resource_id).perform(restore)
         return (
             bookmarks.encode(self._resource_id, restored.state),
             bookmarks.encode(self._resource_id, restored.previous),

@@ -118,12 +118,17 @@ class D1Service:
             self._databases.move_to_end(resource_id)
         return database
 
-    def check_past(self, time: int) -> None:
-        """Raises `QueryFailed` for a time (nanoseconds since 1970) that no database can be restored to."""
+    def check_past(self, time: int | None) -> int:
+        """The earliest time (nanoseconds since 1970) that a database can be restored to.
+
+        Raises `QueryFailed` if `time` is before it, and where there is no past at all.
+        """
         if not self.engine.keeps_past:
             raise PastUnknown(errors.NO_HISTORY)
-        if self._wall_clock() - time > limits.HISTORY_SECONDS * 1_000_000_000:
+        earliest = self._wall_clock() - limits.HISTORY_SECONDS * 1_000_000_000
+        if time is not None and time < earliest:
             raise PastUnknown
+        return earliest
 
     async def _in_thread(self, function: Callable[[], None]) -> None:
         """Runs to its end even if the caller leaves."""

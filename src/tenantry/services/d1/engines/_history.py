@@ -110,8 +110,10 @@ class History:
                 self._salts = None
         if not self._loaded:
             self._load()
-        if self._frames <= self._archived_frames:
-            return self._last_time  # it is in the copy that was just made
+        known_frames = self._commits[-1].frames if self._commits else self._archived_frames
+        if self._frames <= known_frames:
+            # It changed no page (`DELETE` of nothing), or it is in the copy that was just made.
+            return self.current(marked=marked)
         if self._salts is None:
             self._salts = read_salts(self._log_path)
         time = self._last_time = max(self._clock(), self._last_time + 1)
