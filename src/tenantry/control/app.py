@@ -10,6 +10,7 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from tenantry.control.bundles import BundleStore
+from tenantry.control.d1_files import D1Files
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
@@ -23,6 +24,7 @@ from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
+from tenantry.services.d1 import D1Service
 from tenantry.services.installed import InstalledServices
 
 __all__ = ["create_app"]
@@ -41,6 +43,8 @@ def create_app(
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `watch` tells how the platform is.
     """
+    d1 = services.by_name["d1"]
+    assert isinstance(d1, D1Service)
     threads = Threads()
     deployer = Deployer(store, deployments, threads)
 
@@ -55,7 +59,7 @@ def create_app(
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
-        *d1_routes(store.resources, threads),
+        *d1_routes(store.resources, d1, threads),
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(
@@ -71,4 +75,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.accounts, threads)
+    return D1Files(Edge(app, store.accounts, threads), d1)

@@ -84,7 +84,10 @@ def d1_routes(resources: Resources, service: D1Service, threads: Threads) -> lis
 
     @get(one, name="get_database")
     async def show(
-        request: ApiRequest, account_id: FromPath[str], database: FromPath[str], fields: FromQuery[list[str] | None] = None
+        request: ApiRequest,
+        account_id: FromPath[str],
+        database: FromPath[str],
+        fields: FromQuery[list[str] | None] = None,
     ) -> Envelope[Any]:  # Any: a DatabaseView, or the fields of it that were asked for
         check_account(request, account_id)
         found = await threads.run(resources.database, account_id, database)
@@ -104,15 +107,11 @@ def d1_routes(resources: Resources, service: D1Service, threads: Threads) -> lis
         return Envelope(view(changed, await _count_tables(service, changed.id)))
 
     @patch(one, name="edit_database", status_code=200)
-    async def edit(
-        request: ApiRequest, account_id: FromPath[str], database: FromPath[str]
-    ) -> Envelope[DatabaseView]:
+    async def edit(request: ApiRequest, account_id: FromPath[str], database: FromPath[str]) -> Envelope[DatabaseView]:
         return await change(request, account_id, database)
 
     @put(one, name="update_database", status_code=200)
-    async def update(
-        request: ApiRequest, account_id: FromPath[str], database: FromPath[str]
-    ) -> Envelope[DatabaseView]:
+    async def update(request: ApiRequest, account_id: FromPath[str], database: FromPath[str]) -> Envelope[DatabaseView]:
         return await change(request, account_id, database)
 
     @delete(one, name="delete_database", status_code=200)
