@@ -56,9 +56,14 @@ def _lines(connection: apsw.Connection, options: DumpOptions) -> Iterator[str]:
     yield "PRAGMA defer_foreign_keys=TRUE;"
     tables = _tables(connection)
     chosen = [table for table in tables if not options.tables or table.name in options.tables]
-    for table in _parents_first(connection, [table for table in chosen if not table.module]):
-        if options.schema:
-            yield _create(table.sql)
+    ordered = {table.name.lower(): table for table in _parents_first(connection, chosen)}
+    made: set[str] = set()
+    for table in ordered.values():
+        # In a circle, a row may refer to a table that comes later: that has to be there, empty.
+        for name in (table.name.lower(), *_parents(connection, table.name)):
+            if options.schema and name in ordered and name not in made:
+                made.add(name)
+                yield _create(ordered[name].sql)
         if options.data:
             yield from _rows(connection, table.name)
     for table in chosen:
@@ -119,8 +124,8 @@ def _create(sql: str) -> str:
 
 
 def _parents_first(connection: apsw.Connection, tables: list[_Table]) -> list[_Table]:
-    """As far as there is such an order: constraints are deferred, so that a cycle is imported too."""
-    by_name = {table.name.lower(): table for table in tables}
+    """Those that are not virtual, as far as there is such an order."""
+    by_name = {table.name.lower(): table for table in tables if not table.module}
     ordered: dict[str, _Table] = {}
     for first in by_name:
         path = [(first, iter(_parents(connection, by_name[first].name)))]
