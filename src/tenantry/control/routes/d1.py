@@ -47,7 +47,7 @@ class DatabaseView(msgspec.Struct, frozen=True):
     created_at: str
     file_size: int
     """Bytes."""
-    read_replication: ReadReplication
+    read_replication: ReadReplication | msgspec.UnsetType = msgspec.UNSET
     num_tables: int | msgspec.UnsetType = msgspec.UNSET
     version: str = "production"
 
@@ -55,6 +55,9 @@ class DatabaseView(msgspec.Struct, frozen=True):
 def d1_routes(resources: Resources, service: D1Service, threads: Threads) -> list[HTTPRouteHandler]:
     path = "/accounts/{account_id:str}/d1/database"
     one = path + "/{database:str}"
+
+    def listed(database: D1Database) -> DatabaseView:
+        return DatabaseView(database.id, database.name, database.created_on, service.open(database.id).usage())
 
     def view(database: D1Database, tables: int | msgspec.UnsetType = msgspec.UNSET) -> DatabaseView:
         size_bytes = service.open(database.id).usage()
@@ -80,7 +83,7 @@ def d1_routes(resources: Resources, service: D1Service, threads: Threads) -> lis
         check_account(request, account_id)
         part = page_untrusted(page, per_page)
         found, total = await threads.run(resources.databases, account_id, part, name)
-        return Envelope([view(item) for item in found], result_info=page_info(part, len(found), total))
+        return Envelope([listed(item) for item in found], result_info=page_info(part, len(found), total))
 
     @get(one, name="get_database")
     async def show(

@@ -11,6 +11,7 @@ Beyond D1's, which refuses a database with virtual tables: rowids that rows alon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -24,6 +25,8 @@ from tenantry.services.d1.model import DumpOptions
 __all__ = ["dump"]
 
 _ROWS_BETWEEN_LOOKS: Final = 256
+_NAME: Final = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[^\s"'`\[(]+)"""
+_VIRTUAL: Final = re.compile(rf"CREATE VIRTUAL TABLE\s+{_NAME}\s+USING\s+(?P<module>{_NAME})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class _Table:
 def dump(connection: apsw.Connection, target: BinaryIO, options: DumpOptions, stop: Callable[[], bool]) -> None:
     """Reads in one transaction of `connection`. Raises `QueryFailed`."""
     written = 0
+    # A schema is a tenant's: what it calls when it is read is to be harmless.
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, 2 * limits.VALUE_BYTES_MAX)
     try:
         connection.execute("BEGIN")
         for count, line in enumerate(_lines(connection, options)):
@@ -100,16 +107,10 @@ def _tables(connection: apsw.Connection) -> list[_Table]:
             continue
         module = ""
         if kinds.get(name) == "virtual":
-            _, _, definition = _upper_find(sql, " USING ")
-            module = definition.split("(")[0].strip(" \t\r\n\"'`[]").lower()
+            match = _VIRTUAL.match(sql)
+            module = match["module"].strip("\"'`[]").lower() if match is not None else "?"
         found.append(_Table(name, sql, module))
     return found
-
-
-def _upper_find(sql: str, word: str) -> tuple[str, str, str]:
-    flat = " ".join(sql.split())
-    place = flat.upper().find(word)
-    return flat[:place], word, flat[place + len(word) :]
 
 
 def _is_ours(name: str) -> bool:

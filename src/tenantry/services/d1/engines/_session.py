@@ -101,7 +101,7 @@ class SqliteSession:
         self._broken = False
         """The file or the disk failed: the connection is to be opened anew."""
         self.size_bytes: int | None = None
-        """Of the database after the last commit of this session."""
+        """Of the database after the last commit since it was opened."""
 
     # Called from any thread.
 
@@ -126,6 +126,7 @@ class SqliteSession:
         with self._lock:
             connection, self._connection = self._connection, None
             self._broken = False
+            self.size_bytes = None
         if connection is not None:
             wrote = not self._blank and self._store.past.leave()
             connection.close()

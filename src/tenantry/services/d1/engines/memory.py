@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 import apsw
 
@@ -32,12 +33,18 @@ class MemoryEngine:
         self._clock = clock
         self._database_bytes_max = database_bytes_max
         self._stores: dict[str, _Memory] = {}
+        self._sessions: WeakValueDictionary[str, SqliteSession] = WeakValueDictionary()
 
     def open(self, resource_id: str) -> Session:
         store = self._stores.setdefault(resource_id, _Memory())
-        return SqliteSession(store, self._clock, self._database_bytes_max)
+        session = SqliteSession(store, self._clock, self._database_bytes_max)
+        self._sessions[resource_id] = session
+        return session
 
     def usage(self, resource_id: str) -> int:
+        session = self._sessions.get(resource_id)
+        if session is not None and session.size_bytes is not None:
+            return session.size_bytes
         store = self._stores.get(resource_id)
         return store.size_bytes() if store is not None else 0
 
