@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
+from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
 from tenantry.control.d1_files import D1Files
 from tenantry.control.deployer import Deployer, Deployments
@@ -16,12 +17,14 @@ from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.api_keys import api_key_routes
+from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
+from tenantry.control.routes.tokens import token_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
 from tenantry.services.d1 import D1Service
@@ -56,6 +59,8 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
+        *token_routes(store.tokens, threads),
+        *audit_routes(store.audit, threads),
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
@@ -68,6 +73,7 @@ def create_app(
             *platform_routes(watch),
             *api_key_routes(store.api_keys, threads),
         ],
+        guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.
@@ -75,4 +81,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return D1Files(Edge(app, store.accounts, threads), d1)
+    return D1Files(Edge(app, store.tokens, store.audit, threads), d1)
