@@ -5,7 +5,8 @@
 # make bench   the example beside the same Worker in Miniflare; writes benchmarks/results/latest.json
 # make bench-neighbours  a quiet customer beside noisy ones (NEIGHBOUR_SECONDS); writes benchmarks/results/neighbours.json
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
-# make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
+# make canary  strangers side by side under load and kills: no token of one reaches another (HISTORY_EXAMPLES ?= 500
+CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
 # make lock    compile the lock files again
 
@@ -21,7 +22,7 @@ SOAK_ROUNDS ?= 10000
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary history soak lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -65,6 +66,10 @@ fuzz: $(VENV)/.fuzz
 # Fold what runs of `make fuzz` found interesting into the corpus that is in the repository, as small as it can be.
 fuzz-corpus: $(VENV)/.fuzz
 	$(BIN)/python tests/fuzz/run.py --keep
+
+# What `make test` does for a moment with D1's Time Travel, for some minutes.
+history: setup-dev
+	D1_HISTORY_EXAMPLES=$(HISTORY_EXAMPLES) $(BIN)/python -m pytest -q tests/unit/services/d1/test_d1_history.py
 
 canary: setup-dev
 	CANARY_REQUESTS=$(CANARY_REQUESTS) $(BIN)/python -m pytest -q -s tests/security/test_canary.py

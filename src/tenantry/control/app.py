@@ -81,4 +81,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return D1Files(Edge(app, store.tokens, store.audit, threads), d1)
+    return Edge(app, store.tokens, store.audit, threads, secret_paths={D1Files.PREFIX: D1Files(d1)})

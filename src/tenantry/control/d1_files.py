@@ -1,7 +1,7 @@
 """The files of D1's exports and imports, each behind an address that is a secret for an hour.
 
-Clients send no token here (Cloudflare's addresses are those of an object store, signed), so this stands in front of the
-edge. The address says nothing of the account or the database, and what it does not open it does not tell apart.
+Clients send no token here (Cloudflare's addresses are those of an object store, signed), so the edge asks for none. The
+address says nothing of the account or the database, and what it does not open it does not tell apart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from tenantry.control.body import ApiRequest
 from tenantry.control.envelope import error_envelope
@@ -19,26 +19,23 @@ from tenantry.services.d1 import D1Service, QueryFailed
 
 __all__ = ["D1Files", "file_url"]
 
-_PREFIX: Final = "/client/v4/d1-files/"
-
 
 def file_url(request: ApiRequest, secret: str) -> str:
     """On the address that the client used for `request`: that is one it can reach."""
-    return f"{str(request.base_url).rstrip('/')}{_PREFIX}{secret}"
+    return f"{str(request.base_url).rstrip('/')}{D1Files.PREFIX}{secret}"
 
 
 class D1Files:
-    """ASGI: answers `PUT` and `GET` below its prefix, and passes everything else on."""
+    """ASGI: answers `PUT` and `GET` below `PREFIX`."""
 
-    def __init__(self, app: ASGIApp, service: D1Service) -> None:
-        self._app = app
+    PREFIX: Final = "/client/v4/d1-files/"
+
+    def __init__(self, service: D1Service) -> None:
         self._transfers = service.transfers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(_PREFIX):
-            await self._app(scope, receive, send)
-            return
-        secret, method = scope["path"].removeprefix(_PREFIX), scope["method"]
+        assert scope["type"] == ScopeType.HTTP
+        secret, method = scope["path"].removeprefix(self.PREFIX), scope["method"]
         if method == "PUT":
             await self._put(secret, receive, send)
         elif method == "GET":

@@ -279,7 +279,7 @@ def test_states_older_than_the_limit_are_forgotten(past: Past) -> None:
     assert min(int(path.name[:16], 16) for path in kept) > oldest - 11 * day
     with pytest.raises(PastUnknown):
         past.rows_at(START + 5 * day)
-    past.commits = [commit for commit in past.commits if commit[0] >= oldest - 3 * day]
+    past.commits = [commit for commit in past.commits if commit[0] >= oldest]
     past.check_promises()
 
 
@@ -295,3 +295,44 @@ def test_a_damaged_archive_is_said_and_the_database_works_on(past: Past) -> None
         past.session.restore(START)
     past.run("INSERT INTO t (a) VALUES (2)")
     assert [row[1] for row in past.rows()] == [1, 2]
+
+
+@pytest.mark.parametrize("when", ["first write", "opened after kill -9", "always"])
+def test_a_disk_without_room_for_the_past_does_not_stop_the_database(
+    past: Past, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    past.now += SECOND
+    past.run("INSERT INTO t (a) VALUES (1)")
+    if when == "first write":
+        past.close()
+        past.open()
+    with monkeypatch.context() as patch:
+        patch.setattr("tenantry.services.d1.engines._history.make_folder", fail)
+        patch.setattr(_archive.Archive, "add_steps", fail)
+        patch.setattr(_archive.Archive, "add_base", fail)
+        if when != "first write":
+            past.die()
+        assert [row[1] for row in past.rows()] == [1]
+        past.now += SECOND
+        past.run("INSERT INTO t (a) VALUES (2)")
+        if when == "always":
+            past.die()
+            past.run("INSERT INTO t (a) VALUES (3)")
+            past.close()
+            past.open()
+    assert "is not kept from now on" in caplog.text
+    past.now += SECOND
+    past.run("INSERT INTO t (a) VALUES (4)")
+    past.checkpoint()
+    past.now += SECOND
+    past.run("INSERT INTO t (a) VALUES (5)")
+    assert [row[1] for row in past.rows()] == [1, 2, 3, 4, 5] if when == "always" else [1, 2, 4, 5]
+    # States of the time when nothing could be kept are not promised; those after it are.
+    past.commits = past.commits[-1:]
+    past.check_promises()
+    past.close()
+    past.open()
+    past.check_promises()

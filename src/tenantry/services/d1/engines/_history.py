@@ -79,6 +79,10 @@ class History:
         self._salts: Salts | None = None
         self._may_begin_anew = False
         """The log was moved into the database and not emptied, since somebody read from it."""
+        self._moved = False
+        """The log was moved into the database before it was archived: that has to come before the next commit."""
+        self._paused = False
+        """The past is not known from some commit on (the disk is full): it is to begin anew when that succeeds."""
         self._checkpoint_frames = limits.CHECKPOINT_FRAMES
         self._last_time = 0
         self._last_archived_time = 0
@@ -94,14 +98,17 @@ class History:
         connection.set_wal_hook(self._on_commit)  # in the place of SQLite's own, which would checkpoint
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         if not new and read_salts(self._log_path) is not None:
-            self._load()
-            # Looking at the log's length has moved it into the database: the next commit may begin it anew.
-            self.checkpoint()
+            try:
+                self._load()
+                # Looking at the log's length has moved it into the database: the next commit may begin it anew.
+                self.checkpoint()
+            except (apsw.Error, OSError):
+                self._pause()
 
     def committed(self, *, marked: bool) -> int:
         """To be called behind each commit that wrote. Gives its time, greater than all before.
 
-        `marked`: somebody gets its bookmark.
+        `marked`: somebody gets its bookmark. Does not raise: the commit is done, whatever becomes of its past.
         """
         if self._may_begin_anew:
             self._may_begin_anew = False
@@ -109,7 +116,13 @@ class History:
                 self._archived_frames = 0
                 self._salts = None
         if not self._loaded:
-            self._load()
+            try:
+                self._load()
+            except (apsw.Error, OSError):
+                self._pause()
+        if self._paused:
+            self._last_time = max(self._clock(), self._last_time + 1)
+            return self._last_time
         known_frames = self._commits[-1].frames if self._commits else self._archived_frames
         if self._frames <= known_frames:
             # It changed no page (`DELETE` of nothing), or it is in the copy that was just made.
@@ -137,7 +150,12 @@ class History:
         """Archives the log and lets it begin anew, unless somebody reads from it. Raises `apsw.Error` and `OSError`."""
         assert self._connection is not None
         self._checkpoint_frames = self._frames + limits.CHECKPOINT_FRAMES  # should this fail
-        self.archive()
+        try:
+            self.archive()
+        except OSError:
+            if not self._moved:
+                raise
+            self._pause()
         self._connection.set_busy_timeout(0)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -149,8 +167,9 @@ class History:
         self._checkpoint_frames = limits.CHECKPOINT_FRAMES
         self._frames = self._archived_frames = 0
         self._salts = None
-        self._may_begin_anew = False
-        self._seal()
+        self._may_begin_anew = self._moved = False
+        if not self._paused:
+            self._seal()
 
     def leave(self) -> bool:
         """Before the connection is closed. A log that could not be archived stays, for the next one to do it.
@@ -177,7 +196,12 @@ class History:
     # The past.
 
     def archive(self) -> None:
-        """Keeps what the log holds and the archive does not, as far as anything does."""
+        """Keeps what the log holds and the archive does not. Raises `OSError` and `apsw.Error`."""
+        if self._paused:
+            if self._times < 0:
+                self._load()
+            self._begin_anew()
+            self._paused = False
         if not self._commits:
             return
         try:
@@ -231,6 +255,7 @@ class History:
     def log_was_written(self) -> None:
         """SQLite wrote without telling: it does not, of what its backup interface commits."""
         assert self._connection is not None
+        self._moved = True
         self._frames = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[0]
 
     @property
@@ -329,9 +354,23 @@ class History:
             commit.marked = True
             self._write_record(commit.frames, commit.time, marked=True)
 
+    def _pause(self) -> None:
+        _log.exception("the past of %s is not kept from now on; it begins anew when it can be", self._database.name)
+        self._loaded = self._paused = True
+        self._commits = []
+        with suppress(OSError):
+            # Then the next session knows, even if it is one after `kill -9`. Neither needs room on the disk.
+            (self._folder / "seal").unlink(missing_ok=True)
+            if self._times >= 0:
+                os.ftruncate(self._times, 0)
+
     def _write_record(self, frames: int, time: int, marked: bool) -> None:
         salts = self._salts or (0, 0)
-        os.write(self._times, _RECORD.pack(*salts, frames, _MARKED if marked else 0, time))
+        try:
+            os.write(self._times, _RECORD.pack(*salts, frames, _MARKED if marked else 0, time))
+        except OSError as error:
+            # It is known here. After `kill -9` the commit would have the time of the next start.
+            _log.error("the time of a commit of %s could not be written: %s", self._database.name, error)
 
     def _read_records(self) -> list[tuple[int, int, bool]]:
         """Of the log as it is now: frames, time, marked."""

@@ -241,15 +241,6 @@ class SqliteSession:
         wrote = connection.wrote
         try:
             connection.commit()
-            if wrote:
-                state = self._store.past.committed(marked=any(call.bookmarked for call in waiting))
-                for call in waiting:
-                    call.state = state
-                self.size_bytes = connection.size_bytes
-        except OSError as error:
-            # It is committed. What was not noted is found in the log when the database is opened anew.
-            _log.error("the time of a commit could not be noted: %s", error)
-            self._broken = True
         except apsw.Error as error:
             failure = self._failure(error, connection)
             connection.rollback()
@@ -259,6 +250,12 @@ class SqliteSession:
                 return False
             for call in waiting:
                 call.failure = call.failure or failure
+            return True
+        if wrote:
+            state = self._store.past.committed(marked=any(call.bookmarked for call in waiting))
+            for call in waiting:
+                call.state = state
+            self.size_bytes = connection.size_bytes
         return True
 
     def _run(self, connection: GuardedConnection, call: Call, hold: bool) -> bool:
