@@ -5,8 +5,8 @@
 # make bench   the example beside the same Worker in Miniflare; writes benchmarks/results/latest.json
 # make bench-neighbours  a quiet customer beside noisy ones (NEIGHBOUR_SECONDS); writes benchmarks/results/neighbours.json
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
-# make canary  strangers side by side under load and kills: no token of one reaches another (HISTORY_EXAMPLES ?= 500
-CANARY_REQUESTS)
+# make history D1's Time Travel under all that can happen in between (HISTORY_EXAMPLES)
+# make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
 # make lock    compile the lock files again
 
@@ -17,6 +17,7 @@ PORT ?= 8787
 CONTROL_PORT ?= 8788
 NEIGHBOUR_SECONDS ?= 10
 FUZZ_SECONDS ?= 600
+HISTORY_EXAMPLES ?= 500
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
 BIN = $(VENV)/bin

@@ -275,6 +275,40 @@ async def databases_do_not_see_each_other(subject: Subject) -> None:
         await subject.other.prepare("SELECT * FROM t").all()
 
 
+WRITES = [
+    # rows and their entries in indexes; of an UPDATE, in those of the columns it sets
+    ("INSERT INTO t VALUES (1, 'a', 'x', 0)", 4),
+    ("INSERT INTO t VALUES (2, 'b', 'x', 0), (3, 'c', 'y', 0)", 8),
+    ("UPDATE t SET d = 5", 3),
+    ("UPDATE t SET c = 'z' WHERE a < 3", 6),
+    ("UPDATE t SET b = b || 'b', c = 'y'", 12),
+    ("INSERT INTO t VALUES (1, 'q', 'x', 0) ON CONFLICT (a) DO NOTHING", 0),
+    ("INSERT INTO k VALUES ('p', 1)", 1),
+    ("DELETE FROM t WHERE a = 1", 4),
+    ("DELETE FROM t WHERE a = 1", 0),
+    ("SELECT * FROM t", 0),
+]
+
+
+@case("meta")
+async def rows_written_counts_entries_of_indexes(subject: Subject) -> None:
+    db = subject.db
+    await db.exec(
+        "CREATE TABLE t (a INTEGER PRIMARY KEY, b UNIQUE, c, d); CREATE INDEX tc ON t (c)\n"
+        "CREATE INDEX tcb ON t (c, b)\nCREATE TABLE k (a PRIMARY KEY, b) WITHOUT ROWID"
+    )
+    for sql, written in WRITES:
+        assert (await db.prepare(sql).run()).meta.rows_written == written, sql
+    update = db.prepare("UPDATE t SET b = ? WHERE a = ?")
+    assert (await update.bind("k", 99).run()).meta.rows_written == 0
+    assert (await update.bind("k", 2).run()).meta.rows_written == 3, "from the cache of statements"
+    insert = db.prepare("INSERT INTO t (b) VALUES (?)")
+    assert (await insert.bind("m").run()).meta.rows_written == 4
+    assert (await insert.bind("n").run()).meta.rows_written == 4, "from the cache of statements"
+    await db.exec("DROP INDEX tcb")
+    assert (await insert.bind("o").run()).meta.rows_written == 3, "compiled anew"
+
+
 @case("meta")
 async def size_after_is_the_size(subject: Subject) -> None:
     db = subject.db

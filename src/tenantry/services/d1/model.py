@@ -29,7 +29,7 @@ class Effects:
 
     `rows_read` and `rows_written` are D1's units of billing, which stock SQLite does not count. `rows_read` is what its
     full scans stepped over, at least the rows returned or changed: a lookup through an index counts what it found.
-    `rows_written` is the rows changed, without the entries of indexes.
+    `rows_written` is the rows changed, and for those that the statement itself wrote the entries of indexes.
     """
 
     duration_milliseconds: float
