@@ -14,6 +14,7 @@ Files are written under another name, synced and then renamed, so that what has 
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,7 @@ from tenantry.services.d1.engines._wal import Salts
 
 __all__ = ["Archive", "ArchiveDamaged", "Change", "NothingKept", "Step"]
 
+_NAME: Final = re.compile(r"[0-9a-f]{16}\.(base|pages)")
 _END: Final = Struct("<II4s")  # the footer's length and CRC-32
 _MAGIC: Final = b"D1H1"
 _COMPRESSION: Final = 1
@@ -276,7 +278,7 @@ class Archive:
             names = os.listdir(self._folder)
         except FileNotFoundError:
             return []
-        return sorted(int(name[:16], 16) for name in names if name.endswith(suffix))
+        return sorted(int(name[:16], 16) for name in names if _NAME.fullmatch(name) and name.endswith(suffix))
 
     def _size(self, name: str) -> int:
         return (self._folder / name).stat().st_size

@@ -115,11 +115,7 @@ class History:
             if read_salts(self._log_path) != self._salts:
                 self._archived_frames = 0
                 self._salts = None
-        if not self._loaded:
-            try:
-                self._load()
-            except (apsw.Error, OSError):
-                self._pause()
+        self._try_load()
         if self._paused:
             self._last_time = max(self._clock(), self._last_time + 1)
             return self._last_time
@@ -136,8 +132,7 @@ class History:
 
     def current(self, *, marked: bool) -> int:
         """The time of the last commit; 0 when there was none."""
-        if not self._loaded:
-            self._load()
+        self._try_load()
         if marked and self._commits:
             self._mark(self._commits[-1])
         return self._last_time
@@ -230,8 +225,7 @@ class History:
 
     def state_at(self, time: int) -> int:
         """The time of the last state not after `time`, to be restored exactly from now on. Raises `PastUnknown`."""
-        if not self._loaded:
-            self._load()
+        self._try_load()
         for commit in reversed(self._commits):
             if commit.time <= time:
                 self._mark(commit)
@@ -286,6 +280,13 @@ class History:
             if commit.marked or following is None or following.time // _SECOND != commit.time // _SECOND:
                 yield Change(commit.time, size_pages, pages)
                 pages = {}
+
+    def _try_load(self) -> None:
+        if not self._loaded:
+            try:
+                self._load()
+            except (apsw.Error, OSError):
+                self._pause()
 
     def _load(self) -> None:
         """What earlier sessions left. Called at the first commit, or at once when a log is there."""

@@ -78,10 +78,10 @@ class WalFile:
 
 
 def read_salts(path: Path) -> Salts | None:
-    """The generation of a log; None when there is none, or nothing in it."""
+    """The generation of a log; None when there is none, nothing in it, or no way to look."""
     try:
         log = WalFile(path)
-    except (FileNotFoundError, WalUnreadable):
+    except (OSError, WalUnreadable):
         return None
     log.close()
     return log.salts
