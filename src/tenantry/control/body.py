@@ -68,7 +68,7 @@ async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:
 
 
 async def read_body_untrusted(request: ApiRequest, bytes_max: int, code: int) -> bytes:
-    """The whole body. Raises TooLarge with `code`, and Invalid where it breaks off."""
+    """The whole body. Raises TooLarge with `code`."""
     _check_length(request, bytes_max, code)
     body = bytearray()
     async for chunk in _chunks(request):

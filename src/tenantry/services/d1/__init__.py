@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tenantry.services import ServiceSettings
+from tenantry.services.d1.backup import back_up
 from tenantry.services.d1.binding import D1Binding
 from tenantry.services.d1.encoding import ArraysDocument, ObjectsDocument, sql_value
 from tenantry.services.d1.errors import QueryFailed
@@ -10,6 +13,7 @@ from tenantry.services.d1.model import DumpOptions, Statement
 from tenantry.services.d1.script import split_statements
 from tenantry.services.d1.service import D1Service
 from tenantry.services.d1.transfers import Export, Import, Transfer
+from tenantry.services.snapshot import Snapshot
 
 __all__ = [
     "SERVICE",
@@ -34,6 +38,9 @@ class _Factory:
 
     def __call__(self, settings: ServiceSettings) -> D1Service:
         return D1Service.from_settings(settings)
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE = _Factory()

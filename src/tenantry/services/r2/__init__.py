@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from tenantry.errors import ConfigError
 from tenantry.services import Binding, ServiceSettings
+from tenantry.services.r2.backup import back_up
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.engines.files import FilesEngine
+from tenantry.services.snapshot import Snapshot
 
 __all__ = ["SERVICE", "R2Service", "R2ServiceFactory"]
 
@@ -49,6 +52,9 @@ class R2ServiceFactory:
 
     def __call__(self, settings: ServiceSettings) -> R2Service:
         return R2Service(FilesEngine(settings.folder / self.name, durable=settings.durability == "full"))
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE: Final = R2ServiceFactory()

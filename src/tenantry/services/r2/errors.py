@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantry.errors import BindingError
+from tenantry.errors import BindingError, StorageError, StorageFull
 
 __all__ = [
     "BucketGone",
     "checksum_mismatch",
     "r2_error",
     "range_error",
+    "storage_refused",
     "type_error",
 ]
 
@@ -38,6 +39,13 @@ _TEXTS: Final = {
 
 class BucketGone(Exception):
     """The bucket was deleted, or the service closed, while the operation ran. Engines raise it; rules translate it."""
+
+
+def storage_refused(action: str, error: StorageError) -> StorageError:
+    """What an engine could not do, in the words of an operation."""
+    if isinstance(error, StorageFull):
+        return StorageFull(f"{action}: Insufficient storage: the disk of this platform is full. (10001)")
+    return StorageError(f"{action}: {_TEXTS[10001]} (10001)")
 
 
 def r2_error(action: str, code: int) -> BindingError:

@@ -59,7 +59,9 @@ class Past(Protocol):
 
 
 class Store(Protocol):
-    """Where a session finds its database."""
+    """Where a session finds its database. `name` is for the operator's log."""
+
+    name: str
 
     @property
     def past(self) -> Past:
@@ -76,6 +78,9 @@ class Store(Protocol):
 
     def idle(self) -> None:
         """The session has a moment: whoever looks after the store may see whether there is something to do."""
+
+    def disk_is_full(self) -> bool:
+        """Whether a write that found no room found none on the disk, rather than in the database's own limit."""
 
 
 class SqliteSession:
@@ -307,10 +312,13 @@ class SqliteSession:
 
     def _failure(self, error: BaseException, connection: GuardedConnection) -> QueryFailed:
         failure = sqlite_failure(error, connection.guard)
+        if isinstance(error, apsw.FullError) and self._store.disk_is_full():
+            _log.error("D1 database %s could not be written: the disk is full", self._store.name)
+            return QueryFailed(errors.DISK_FULL)
         if isinstance(failure, Storage):
             self._broken = True
             # The tenant is told that something broke, the operator what.
-            _log.error("a D1 database could not be read or written: %s", error, exc_info=error)
+            _log.error("D1 database %s could not be read or written: %s", self._store.name, error, exc_info=error)
         return failure
 
     def _overdue(self) -> bool:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -115,6 +116,7 @@ class _File:
     def __init__(
         self, path: Path, past_folder: Path, durable: bool, wall_clock: Callable[[], int], keeper: Keeper
     ) -> None:
+        self.name = str(path)
         self._path = path
         self._past_folder = past_folder
         self._durable = durable
@@ -123,6 +125,10 @@ class _File:
 
     def exists(self) -> bool:
         return self._path.exists()
+
+    def disk_is_full(self) -> bool:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize < limits.DISK_FREE_BYTES_MIN
 
     def connect(self) -> apsw.Connection:
         new = not self.exists()
