@@ -41,11 +41,11 @@ class Rule:
 
 
 _ADMIN: Final = Rule()
-_CONTENT: Final = Rule(audited=False)
-"""May change what is inside of a resource: that is not in the audit log."""
 _ALL: Final = Rule(frozenset(Scope), audited=False, shared=True)
 """About the token itself, or names that a deploy has to look up."""
 _READ: Final = Rule(frozenset({Scope.READ}), audited=False)
+_DATA: Final = Rule(audited=False)
+"""What is inside of a resource changes at the speed of data, and is not in the audit log."""
 _DEPLOY: Final = Rule(frozenset({Scope.NAMESPACE, Scope.WORKER}))
 _LOOK: Final = Rule(frozenset({Scope.READ, Scope.NAMESPACE, Scope.WORKER}), audited=False)
 
@@ -55,6 +55,7 @@ _USER_SCRIPT: Final = f"{_NAMESPACES}/{{namespace}}/scripts/{{script_name}}"
 _KV: Final = f"{_A}/storage/kv/namespaces/{{namespace_id}}"
 _SCRIPT: Final = f"{_A}/workers/scripts/{{script_name}}"
 _DATABASE: Final = f"{_A}/d1/database/{{database}}"
+_BUCKET: Final = f"{_A}/r2/buckets/{{bucket_name}}"
 
 RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # Who is asking
@@ -99,6 +100,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", f"{_KV}/bulk/get"): _READ,
     ("POST", f"{_A}/r2/buckets"): _ADMIN,
     ("GET", f"{_A}/r2/buckets"): _ALL,
+    ("GET", _BUCKET): _ALL,
     ("POST", f"{_A}/d1/database"): _ADMIN,
     ("GET", f"{_A}/d1/database"): _ALL,
     ("GET", _DATABASE): _ALL,
@@ -106,12 +108,27 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("PUT", _DATABASE): _ADMIN,
     ("DELETE", _DATABASE): _ADMIN,
     # What is in a database
-    ("POST", f"{_DATABASE}/query"): _CONTENT,
-    ("POST", f"{_DATABASE}/raw"): _CONTENT,
+    ("POST", f"{_DATABASE}/query"): _DATA,
+    ("POST", f"{_DATABASE}/raw"): _DATA,
     ("POST", f"{_DATABASE}/export"): _READ,
     ("POST", f"{_DATABASE}/import"): _ADMIN,
     ("GET", f"{_DATABASE}/time_travel/bookmark"): _READ,
     ("POST", f"{_DATABASE}/time_travel/restore"): _ADMIN,
+    # Buckets and what is in them
+    ("PATCH", _BUCKET): _ADMIN,
+    ("DELETE", _BUCKET): _ADMIN,
+    ("GET", f"{_BUCKET}/cors"): _READ,
+    ("PUT", f"{_BUCKET}/cors"): _ADMIN,
+    ("DELETE", f"{_BUCKET}/cors"): _ADMIN,
+    ("GET", f"{_BUCKET}/lifecycle"): _READ,
+    ("PUT", f"{_BUCKET}/lifecycle"): _ADMIN,
+    ("DELETE", f"{_BUCKET}/lifecycle"): _ADMIN,
+    ("GET", f"{_BUCKET}/objects"): _READ,
+    ("PUT", f"{_BUCKET}/objects"): _DATA,
+    ("DELETE", f"{_BUCKET}/objects"): _DATA,
+    ("GET", f"{_BUCKET}/objects/{{key}}"): _READ,
+    ("PUT", f"{_BUCKET}/objects/{{key}}"): _DATA,
+    ("DELETE", f"{_BUCKET}/objects/{{key}}"): _DATA,
     # Ours
     ("GET", "/tenantry/v1/processes"): _READ,
     ("GET", "/metrics"): _READ,
