@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
+from tenantry.control.d1_files import D1Files
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
@@ -28,6 +29,7 @@ from tenantry.control.routes.scripts import script_routes
 from tenantry.control.routes.tokens import token_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
+from tenantry.services.d1 import D1Service
 from tenantry.services.installed import InstalledServices
 
 __all__ = ["create_app"]
@@ -46,6 +48,8 @@ def create_app(
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `watch` tells how the platform is.
     """
+    d1 = services.by_name["d1"]
+    assert isinstance(d1, D1Service)
     threads = Threads()
     kv = KvNamespaces(store.resources, services, threads)
     deployer = Deployer(store, deployments, threads)
@@ -65,7 +69,7 @@ def create_app(
         *kv_value_routes(kv),
         *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, services, threads),
-        *d1_routes(store.resources, threads),
+        *d1_routes(store.resources, d1, threads),
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(
@@ -82,4 +86,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.tokens, store.audit, threads)
+    return Edge(app, store.tokens, store.audit, threads, secret_paths={D1Files.PREFIX: D1Files(d1)})
