@@ -7,6 +7,7 @@
 # make bench-durability  acknowledged writes a second beside the disk's own; writes benchmarks/results/durability.json
 # make scale   100,000 resources of each kind registered, 1,000 active; writes benchmarks/results/scale.json
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
+# make history D1's Time Travel under all that can happen in between (HISTORY_EXAMPLES)
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
 # make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, whole and in parts: the memory of the host stays flat
@@ -21,6 +22,7 @@ CONTROL_PORT ?= 8788
 NEIGHBOUR_SECONDS ?= 10
 DURABILITY_SECONDS ?= 3
 FUZZ_SECONDS ?= 600
+HISTORY_EXAMPLES ?= 500
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
 R2_OBJECT_BYTES ?= 5368709120
@@ -29,7 +31,7 @@ FAULT_SEED ?= $(shell date +%s)
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary soak large faults lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary history soak large faults lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -79,6 +81,10 @@ fuzz: $(VENV)/.fuzz
 # Fold what runs of `make fuzz` found interesting into the corpus that is in the repository, as small as it can be.
 fuzz-corpus: $(VENV)/.fuzz
 	$(BIN)/python tests/fuzz/run.py --keep
+
+# What `make test` does for a moment with D1's Time Travel, for some minutes.
+history: setup-dev
+	D1_HISTORY_EXAMPLES=$(HISTORY_EXAMPLES) $(BIN)/python -m pytest -q tests/unit/services/d1/test_d1_history.py
 
 canary: setup-dev
 	CANARY_REQUESTS=$(CANARY_REQUESTS) $(BIN)/python -m pytest -q -s tests/security/test_canary.py

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+NOTICE_SECONDS = 2
 PROGRAM = str(Path(sys.executable).with_name("tenantry"))
 
 FRONT = """
@@ -24,8 +25,8 @@ from workers import Response, WorkerEntrypoint
 
 class Default(WorkerEntrypoint):
     async def fetch(self, request):
-        if request.url.endswith("/slow"):
-            await asyncio.sleep(0.2)
+        path, _, seconds = request.url.partition("?")
+        await asyncio.sleep(float(seconds or 0.2) if path.endswith(("/slow", "/long")) else 0)
         return Response.json({"user": request.headers.get("X-User-ID"), "sees": request.headers.get("Authorization")})
 """
 WRANGLER = {
@@ -78,7 +79,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--config", str(folder / "serve.toml")],
-            env=environment(TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS="2"),
+            env=environment(
+                TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS=str(NOTICE_SECONDS)
+            ),
             stdout=log,
             stderr=subprocess.PIPE,
             text=True,
@@ -136,26 +139,46 @@ def test_what_operators_watch(installation: Installation, tmp_path: Path) -> Non
 
 
 async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation, tmp_path: Path) -> None:
+    """Clients come through a balancer, which sends no more once the platform says that it is not ready. What it has
+    sent is answered, also what takes until long after the port is closed."""
     await asyncio.to_thread(deploy_front, installation, tmp_path)
     key = await asyncio.to_thread(installation.run, "keys", "create", "user1")
+    is_ready = True
     answered = 0
+    asked_of_each = asyncio.Semaphore(0)
 
-    async def client() -> None:
-        """Asks again and again, over connections that are kept, until nobody listens any more."""
+    async def ask(http: httpx.AsyncClient, path: str) -> None:
         nonlocal answered
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
-            while True:
-                try:
-                    response = await http.get(installation.gateway + "/slow")
-                except httpx.ConnectError:
-                    return
-                assert response.json()["user"] == "user1"
-                answered += 1
-                if answered == 40:
-                    installation.process.send_signal(signal.SIGTERM)
+        response = await http.get(installation.gateway + path)
+        assert response.json()["user"] == "user1"
+        answered += 1
 
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(client() for _ in range(20)))
+    async def client(http: httpx.AsyncClient) -> None:
+        while is_ready:
+            await ask(http, "/slow")
+            asked_of_each.release()
+
+    async def balancer(http: httpx.AsyncClient) -> None:
+        nonlocal is_ready
+        while is_ready:
+            is_ready = (await http.get(installation.control + "/readyz")).status_code == 200
+        # The port closes only behind the notice: this one is on its way when it does, and takes longer.
+        await ask(http, f"/long?{NOTICE_SECONDS + 1}")
+
+    async def operator() -> None:
+        for _ in range(40):
+            await asked_of_each.acquire()
+        installation.process.send_signal(signal.SIGTERM)
+
+    async with (
+        asyncio.timeout(60),
+        httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(balancer(http))
+        group.create_task(operator())
+        for _ in range(20):
+            group.create_task(client(http))
     assert answered > 40
     assert await asyncio.to_thread(installation.process.wait, 30) == 0
 

@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
+from tenantry.control.d1_files import D1Files
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
@@ -38,6 +39,7 @@ from tenantry.control.store import Store
 from tenantry.control.tails import Tails
 from tenantry.control.threads import Threads
 from tenantry.host import TraceHub
+from tenantry.services.d1 import D1Service
 from tenantry.services.installed import InstalledServices
 
 __all__ = ["create_app"]
@@ -63,6 +65,8 @@ def create_app(
     `gateway_url` is where the tenants' requests arrive, for clients to print. `tails` are read from a listener of the
     caller's, on `tail_port`; None: there are none.
     """
+    d1 = services.by_name["d1"]
+    assert isinstance(d1, D1Service)
     threads = Threads()
     kv = KvNamespaces(store.resources, services, threads)
     deployer = Deployer(deployments, threads)
@@ -83,7 +87,7 @@ def create_app(
         *kv_value_routes(kv),
         *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, services, threads),
-        *d1_routes(store.resources, threads),
+        *d1_routes(store.resources, d1, threads),
         *script_routes(uploads),
         *version_routes(uploads),
         *setting_routes(store, deployer, threads),
@@ -107,4 +111,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.tokens, store.audit, threads)
+    return Edge(app, store.tokens, store.audit, threads, secret_paths={D1Files.PREFIX: D1Files(d1)})

@@ -52,6 +52,10 @@ KV_BULK_BODY_SECONDS_MAX = 300
 KV_BULK_WRITES_MAX = 256
 # Cloudflare: 3 to 63, as in S3.
 BUCKET_NAME_CHARACTERS_MAX = 63
+# A migration of many statements, each within D1's own limit.
+D1_QUERY_BODY_BYTES_MAX = 8 * 1024 * 1024
+# How long a poll of an export or import is held open: wrangler asks again at once.
+D1_POLL_SECONDS = 1.0
 DATABASE_NAME_CHARACTERS_MAX = 128
 
 # Cloudflare: 128 variables a Worker on paid plans, 5 KB each; other bindings are not counted there.

@@ -149,6 +149,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
             name TEXT NOT NULL,
             created_on TEXT NOT NULL,
+            read_replication TEXT NOT NULL DEFAULT 'disabled',
             UNIQUE (account_id, name)
         )
         """,

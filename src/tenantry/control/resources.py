@@ -59,6 +59,8 @@ class D1Database:
     id: str
     name: str
     created_on: str
+    read_replication: str = "disabled"
+    """What its owner asked for. There is one copy, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,17 +254,46 @@ class Resources:
 
     def databases(self, account_id: str, page: Page, name: str | None) -> tuple[list[D1Database], int]:
         """One page, of the database called `name` only if given, and how many there are in all."""
-        query = (
-            select(d1_databases.c.id, d1_databases.c.name, d1_databases.c.created_on)
-            .where(d1_databases.c.account_id == account_id)
-            .order_by(d1_databases.c.created_on, d1_databases.c.id)
-        )
+        query = _databases(account_id).order_by(d1_databases.c.created_on, d1_databases.c.id)
         if name is not None:
             query = query.where(d1_databases.c.name == name)
         with self._database.read() as connection:
             rows = connection.execute(query.limit(page.size).offset(page.offset)).all()
             total = _count(connection, query)
         return [D1Database(*row) for row in rows], total
+
+    def database(self, account_id: str, id_or_name: str) -> D1Database:
+        """By its id, or else by its name. Raises NotFound (7404)."""
+        columns = d1_databases.c
+        query = _databases(account_id).where((columns.id == id_or_name) | (columns.name == id_or_name))
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            raise NotFound(7404, f"The database {id_or_name[:80]!a} could not be found")
+        # One may be called as another is numbered.
+        return D1Database(*min(rows, key=lambda row: row[0] != id_or_name))
+
+    def change_database(
+        self, account_id: str, id_or_name: str, *, name: str | None, read_replication: str | None
+    ) -> D1Database:
+        """Raises NotFound (7404), Invalid (7502) for a name that is taken, (7400) for one that is not valid."""
+        before = self.database(account_id, id_or_name)
+        values = {
+            "name": before.name if name is None else database_name_untrusted(name),
+            "read_replication": read_replication or before.read_replication,
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(update(d1_databases).where(d1_databases.c.id == before.id).values(**values))
+        except IntegrityError as error:
+            raise Invalid(7502, f"Database with name '{name}' already exists") from error
+        return D1Database(before.id, values["name"], before.created_on, values["read_replication"])
+
+    def delete_database(self, account_id: str, database_id: str) -> None:
+        """Its name is free again; its bytes are the service's to remove."""
+        mine = (d1_databases.c.account_id == account_id) & (d1_databases.c.id == database_id)
+        with self._database.write() as connection:
+            connection.execute(delete(d1_databases).where(mine))
 
     def _insert(self, table: Table, taken: Invalid, **values: str | None) -> None:
         try:
@@ -299,5 +330,12 @@ def _namespaces(account_id: str) -> Select[str, str, str, str, int]:
     ).where(dispatch_namespaces.c.account_id == account_id)
 
 
-def _count(connection: Connection, query: Select[str, str] | Select[str, str, str]) -> int:
+def _databases(account_id: str) -> Select[str, str, str, str]:
+    columns = d1_databases.c
+    return select(columns.id, columns.name, columns.created_on, columns.read_replication).where(
+        columns.account_id == account_id
+    )
+
+
+def _count(connection: Connection, query: Select[str, str] | Select[str, str, str, str]) -> int:
     return connection.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()

@@ -181,6 +181,7 @@ d1_databases = Table(
     Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
     Column("created_on", Text, nullable=False),
+    Column("read_replication", Text, nullable=False, server_default="disabled"),
     UniqueConstraint("account_id", "name"),
 )
 

@@ -54,6 +54,7 @@ _NAMESPACES: Final = f"{_A}/workers/dispatch/namespaces"
 _USER_SCRIPT: Final = f"{_NAMESPACES}/{{namespace}}/scripts/{{script_name}}"
 _KV: Final = f"{_A}/storage/kv/namespaces/{{namespace_id}}"
 _SCRIPT: Final = f"{_A}/workers/scripts/{{script_name}}"
+_DATABASE: Final = f"{_A}/d1/database/{{database}}"
 _BUCKET: Final = f"{_A}/r2/buckets/{{bucket_name}}"
 
 # Below the path of a Worker, ordinary or not.
@@ -158,6 +159,17 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", _BUCKET): _ALL,
     ("POST", f"{_A}/d1/database"): _ADMIN,
     ("GET", f"{_A}/d1/database"): _ALL,
+    ("GET", _DATABASE): _ALL,
+    ("PATCH", _DATABASE): _ADMIN,
+    ("PUT", _DATABASE): _ADMIN,
+    ("DELETE", _DATABASE): _ADMIN,
+    # What is in a database
+    ("POST", f"{_DATABASE}/query"): _DATA,
+    ("POST", f"{_DATABASE}/raw"): _DATA,
+    ("POST", f"{_DATABASE}/export"): _READ,
+    ("POST", f"{_DATABASE}/import"): _ADMIN,
+    ("GET", f"{_DATABASE}/time_travel/bookmark"): _READ,
+    ("POST", f"{_DATABASE}/time_travel/restore"): _ADMIN,
     # Buckets and what is in them
     ("PATCH", _BUCKET): _ADMIN,
     ("DELETE", _BUCKET): _ADMIN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from tenantry.channel import Lane, Turns
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.egress import PUBLIC, EgressPolicies
 from tenantry.config.plans import DEFAULT_PLANS, Plans
@@ -21,7 +23,8 @@ from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
 from tenantry.host.forms import FormsTarget
-from tenantry.host.limits import IDLE_SECONDS_MAX, LIVE_PROCESSES_MAX
+from tenantry.host.limits import IDLE_SECONDS_MAX, OPERATOR_WEIGHT, STARTS_PER_PROCESSOR_MAX
+from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
 from tenantry.host.logs import LogSink
 from tenantry.host.namespaces import NamespaceTarget
 from tenantry.host.outbound import FetchTarget
@@ -29,6 +32,7 @@ from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
 from tenantry.host.split import Invokable, Split, read_choice_untrusted
+from tenantry.host.starts import Starts
 from tenantry.host.startup import Trials
 from tenantry.host.targets import Thing, close_streams, give_back
 from tenantry.host.traces import TraceHub
@@ -64,10 +68,12 @@ class Host:
         egress: EgressPolicies = PUBLIC,
         lookup: Lookup | None = None,
         plans: Plans = DEFAULT_PLANS,
+        memory_bytes_max: int | None = None,
     ) -> None:
         """`services` stay the caller's to close, after the host.
 
-        `lookup` resolves names for `fetch()`; None: as the machine does.
+        `lookup` resolves names for `fetch()`; None: as the machine does. `memory_bytes_max` is what all worker
+        processes may hold together; None: most of what this machine has.
         """
         self._runtime = runtime
         self._log_sink = log_sink
@@ -76,16 +82,19 @@ class Host:
         """Of each Worker those of the versions that are deployed."""
         self._ways: dict[tuple[str | None, str], Invokable] = {}
         """What takes the invocations of each Worker: its one pool, or what divides them between several."""
-        self._live: set[WorkerProcess] = set()
+        self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
+        self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
+        self._watchdog = Watchdog(self._live.measured)
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
-        self._watchdog = Watchdog()
         self.traces = TraceHub()
         """What the Workers do, for those who watch them."""
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
         self._admissions: dict[tuple[str | None, str], Admission] = {}
+        self._turns = Turns(self._loop)
+        self._lanes: dict[tuple[str | None, str], Lane] = {}
         self._policies = egress
         self._network = EgressNetwork(lookup)
         self._proxies = Proxies(self._network, egress)
@@ -138,6 +147,8 @@ class Host:
             self._ended,
             plan,
             admission,
+            self._starts,
+            self._lane(*key),
             self.traces,
         )
 
@@ -154,11 +165,21 @@ class Host:
         """Try whether a Worker can be imported, and how long that takes, in ms. Raises StartRefused."""
         return await self._trials.start_once(worker)
 
+    def _lane(self, namespace: str | None, name: str) -> Lane:
+        """In which all versions of a Worker wait to be read."""
+        lane = self._lanes.get((namespace, name))
+        if lane is None:
+            # What is in no dispatch namespace is the operator's own, and passes on what all tenants are asked.
+            weight = OPERATOR_WEIGHT if namespace is None else 1
+            lane = self._lanes[(namespace, name)] = self._turns.lane(weight)
+        return lane
+
     def removed(self, namespace: str | None, name: str) -> None:
         key = (namespace, name)
         self._egress.pop(key, None)
         self._admissions.pop(key, None)
         self._ways.pop(key, None)
+        self._lanes.pop(key, None)
         for pool in self._pools.pop(key, ()):
             pool.retire()
 
@@ -246,25 +267,17 @@ class Host:
             process.proxy = self._proxies.open(
                 listener, worker.namespace, worker.name, lambda message: process.emit("warn", message)
             )
-        if len(self._live) > LIVE_PROCESSES_MAX:
-            idle = [live for live in self._live if not live.invocations and live is not process]
-            if idle:
-                self._evict(min(idle, key=lambda live: live.used_at))
 
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
         self.processes_ended += 1
 
-    def _evict(self, process: WorkerProcess) -> None:
-        process.retiring = True
-        process.kill()
-
     def _reap(self) -> None:
         """End the processes that had nothing to do for a while."""
         now = self._loop.time()
-        for process in list(self._live):
+        for process in self._live:
             if not process.invocations and now - process.used_at >= IDLE_SECONDS_MAX:
-                self._evict(process)
+                evict(process)
             elif not process.invocations:
                 self._watchdog.glance(process)
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX / 4, self._reap)
@@ -273,11 +286,12 @@ class Host:
         """End every process, and wait for what they asked for."""
         self._reaper.cancel()
         self._watchdog.close()
+        self._starts.close()
         for pools in list(self._pools.values()):
             for pool in pools:
                 await pool.aclose()
-        for process in list(self._live):  # of versions before
-            self._evict(process)
+        for process in self._live:  # of versions before
+            evict(process)
             await process.wait_closed()
         await self._runtime.aclose()
         await self._proxies.aclose()

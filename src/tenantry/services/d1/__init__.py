@@ -7,12 +7,29 @@ from pathlib import Path
 from tenantry.services import ServiceSettings
 from tenantry.services.d1.backup import back_up
 from tenantry.services.d1.binding import D1Binding
+from tenantry.services.d1.encoding import ArraysDocument, ObjectsDocument, sql_value
 from tenantry.services.d1.errors import QueryFailed
-from tenantry.services.d1.model import Statement
+from tenantry.services.d1.model import DumpOptions, Statement
+from tenantry.services.d1.script import split_statements
 from tenantry.services.d1.service import D1Service
+from tenantry.services.d1.transfers import Export, Import, Transfer
 from tenantry.services.snapshot import Snapshot
 
-__all__ = ["SERVICE", "D1Binding", "D1Service", "QueryFailed", "Statement"]
+__all__ = [
+    "SERVICE",
+    "ArraysDocument",
+    "D1Binding",
+    "D1Service",
+    "DumpOptions",
+    "Export",
+    "Import",
+    "ObjectsDocument",
+    "QueryFailed",
+    "Statement",
+    "Transfer",
+    "split_statements",
+    "sql_value",
+]
 
 
 class _Factory:

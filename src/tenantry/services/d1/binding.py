@@ -12,10 +12,16 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tenantry.errors import BindingError, StreamError
-from tenantry.services.d1 import errors, limits
+from tenantry.services.d1 import bookmarks, errors, limits
 from tenantry.services.d1.database import Database
-from tenantry.services.d1.encoding import Durations, ResultDocument, decode_request_untrusted
-from tenantry.services.d1.errors import QueryFailed, d1_error, exec_error
+from tenantry.services.d1.encoding import (
+    Durations,
+    ObjectsDocument,
+    ResultDocument,
+    decode_request_untrusted,
+)
+from tenantry.services.d1.engine import Restored, Session
+from tenantry.services.d1.errors import PastUnknown, QueryFailed, d1_error, exec_error
 from tenantry.services.d1.model import Statement
 from tenantry.streams import ByteStream, is_byte_stream, read_all
 
@@ -48,8 +54,53 @@ class D1Binding:
     async def run(self, statements: list[Statement], *, first: bool = False) -> bytes:
         """The same as `query`, for the host's own code: statements in one transaction, results as one document."""
         database = self._service.database(self._resource_id)
-        result = await self._run(database, statements, first)
+        result, _ = await self._run(database, statements, first)
         return b"".join(result.take(None))
+
+    async def query(self, statements: list[Statement], document: ObjectsDocument) -> list[bytes]:
+        """Statements in one transaction, for the REST API: the pieces of `document`. Raises `QueryFailed`."""
+        _check(statements)
+        database = self._service.database(self._resource_id)
+        await database.run(tuple(statements), document, self._service.query_seconds_max)
+        return document.take()
+
+    def usage(self) -> int:
+        """Bytes of the database, as `size_after` says."""
+        return self._service.engine.usage(self._resource_id)
+
+    async def bookmark(self, time: int | None = None) -> str:
+        """Of the present state, or of the last one not after `time` (nanoseconds since 1970). Raises `QueryFailed`."""
+        if time is not None:
+            self._service.check_past(time)
+        database = self._service.database(self._resource_id)
+        return bookmarks.encode(self._resource_id, await database.perform(lambda session: session.state_at(time)))
+
+    async def restore(self, *, bookmark: str | None = None, time: int | None = None) -> tuple[str, str]:
+        """Makes the database what it was. Gives the bookmarks of what was restored and of the state before, to undo it.
+
+        Raises `QueryFailed`.
+        """
+        if bookmark is not None:
+            time = bookmarks.decode_untrusted(self._resource_id, bookmark)
+        assert time is not None
+        wanted = time
+        oldest = self._service.check_past(wanted if bookmark is None else None)
+
+        def restore(session: Session) -> Restored:
+            try:
+                # The state of then may be of a commit long before.
+                if bookmark is not None and wanted < session.state_at(oldest):
+                    raise PastUnknown
+            except PastUnknown:
+                if wanted < oldest and wanted != 0:
+                    raise
+            return session.restore(wanted)
+
+        restored = await self._service.database(self._resource_id).perform(restore)
+        return (
+            bookmarks.encode(self._resource_id, restored.state),
+            bookmarks.encode(self._resource_id, restored.previous),
+        )
 
     async def execute(self, sql: str) -> dict[str, Any]:  # Any: an int and a float
         """The same as `exec`."""
@@ -64,7 +115,7 @@ class D1Binding:
                 raise QueryFailed(f"Too many lines in one call: at most {limits.STATEMENTS_MAX}.")
             _check_length(statements)
             database = self._service.database(self._resource_id)
-            await database.run(tuple(statements), durations, self._service.query_seconds_max)
+            await database.run(statements, durations, self._service.query_seconds_max)
         except QueryFailed as failure:
             raise exec_error(lines[0], failure) from failure
         return {"count": len(statements), "duration": durations.milliseconds}
@@ -77,10 +128,10 @@ class D1Binding:
         try:
             statements, request = decode_request_untrusted(document)
             del document
-            result = await self._run(database, statements, request.first)
+            result, state = await self._run(database, statements, request.first, bookmarked=request.session)
         finally:
             database.request_bytes -= size_bytes
-        parts = result.take(self._service.new_bookmark() if request.session else None)
+        parts = result.take(bookmarks.encode(self._resource_id, state) if request.session else None)
         result_bytes = sum(map(len, parts))
         if result_bytes <= limits.INLINE_RESULT_BYTES_MAX:
             return b"".join(parts)
@@ -100,16 +151,16 @@ class D1Binding:
         finally:
             database.request_bytes -= size_bytes
 
-    async def _run(self, database: Database, statements: list[Statement], first: bool) -> ResultDocument:
+    async def _run(
+        self, database: Database, statements: list[Statement], first: bool, *, bookmarked: bool = False
+    ) -> tuple[ResultDocument, int]:
         result = ResultDocument(first, self._service.result_bytes_max)
         try:
-            if not statements or any(_is_comment(statement.sql) for statement in statements):
-                raise QueryFailed(errors.NO_STATEMENTS)
-            _check_length(statements)
-            await database.run(tuple(statements), result, self._service.query_seconds_max)
+            _check(statements)
+            state = await database.run(statements, result, self._service.query_seconds_max, bookmarked=bookmarked)
         except QueryFailed as failure:
             raise d1_error(failure) from failure
-        return result
+        return result, state
 
     async def _read_untrusted(self, database: Database, argument: object) -> bytes | str:
         """Raises `BindingError`. What is being read counts as queued, so that slow senders are bounded too."""
@@ -141,6 +192,12 @@ _METHODS: Final[dict[str, Callable[[D1Binding, object], Awaitable[Any]]]] = {
     "query": D1Binding._query,
     "exec": D1Binding._exec,
 }
+
+
+def _check(statements: list[Statement]) -> None:
+    if not statements or any(_is_comment(statement.sql) for statement in statements):
+        raise QueryFailed(errors.NO_STATEMENTS)
+    _check_length(statements)
 
 
 def _check_length(statements: list[Statement]) -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Engine, Session
-from tenantry.services.d1.errors import QueryFailed
+from tenantry.services.d1.errors import PastUnknown, QueryFailed
 from tenantry.services.d1.model import Call, Rows, Statement
 from tenantry.services.d1.threads import Threads
 
@@ -30,9 +31,34 @@ _NOTHING = Applied((), ())
 _log = logging.getLogger(__name__)
 
 
+T = TypeVar("T")
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Waiting(Call):
-    future: asyncio.Future[QueryFailed | None]
+    future: asyncio.Future[None]
+
+    def answer(self, failure: QueryFailed | None) -> None:
+        if not self.future.done():
+            if failure is None:
+                self.future.set_result(None)
+            else:
+                self.future.set_exception(failure)
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """Something that is no call, done with the session when its turn has come."""
+
+    function: Callable[[Session], object]
+    future: asyncio.Future[Any]  # Any: what `function` gives
+
+    def answer(self, failure: QueryFailed | None, result: object = None) -> None:
+        if not self.future.done():
+            if failure is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(failure)
 
 
 class Database:
@@ -52,8 +78,8 @@ class Database:
         self._on_change = on_change
         self._stuck_seconds = stuck_seconds
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Waiting] = deque()
-        self._unanswered: set[_Waiting] = set()
+        self._queue: deque[_Waiting | _Task] = deque()
+        self._unanswered: set[_Waiting | _Task] = set()
         self._session: Session | None = None
         self._closing = False
         self._given_up = False
@@ -75,26 +101,51 @@ class Database:
     def is_open(self) -> bool:
         return self._session is not None
 
-    async def run(self, statements: tuple[Statement, ...], rows: Rows, seconds_max: float) -> None:
-        """Runs the statements as one call. Raises `QueryFailed`. Cancelled, it stops them if it still can."""
+    async def run(
+        self,
+        statements: Iterable[Statement],
+        rows: Rows,
+        seconds_max: float,
+        *,
+        bookmarked: bool = False,
+        sql_bytes_max: int = limits.SQL_BYTES_MAX,
+    ) -> int:
+        """Runs the statements as one call. Raises `QueryFailed`. Cancelled, it stops them if it still can.
+
+        Gives the state that they left or saw (`Session.state_at`), when `bookmarked`.
+        """
+        call = _Waiting(
+            statements, rows, seconds_max, sql_bytes_max, bookmarked=bookmarked, future=self._loop.create_future()
+        )
+        self._enqueue(call)
+        try:
+            await call.future
+        except asyncio.CancelledError:
+            call.canceled = True
+            raise
+        return call.state
+
+    async def perform(self, function: Callable[[Session], T]) -> T:
+        """Calls `function` with the session, in a thread, after the calls before. Raises `QueryFailed`.
+
+        It runs to its end even if the caller leaves.
+        """
+        task = _Task(function, self._loop.create_future())
+        self._enqueue(task)
+        result: T = await task.future
+        return result
+
+    def _enqueue(self, item: _Waiting | _Task) -> None:
         if self._closing:
             raise QueryFailed(errors.CONNECTION_LOST)
         if self._given_up:
             raise QueryFailed(errors.TIMED_OUT)
         if len(self._unanswered) >= limits.QUEUE_CALLS_MAX:
             raise QueryFailed(errors.OVERLOADED)
-        call = _Waiting(statements, rows, seconds_max, future=self._loop.create_future())
-        self._queue.append(call)
-        self._unanswered.add(call)
+        self._queue.append(item)
+        self._unanswered.add(item)
         if not self.busy:
             self._start(self._work)
-        try:
-            failure = await call.future
-        except asyncio.CancelledError:
-            call.canceled = True
-            raise
-        if failure is not None:
-            raise failure
 
     def watch(self, now: float) -> None:
         """To be called now and then while busy: stops what is overdue, and gives up on what does not stop."""
@@ -143,14 +194,12 @@ class Database:
         for call in calls:
             assert isinstance(call, _Waiting)
             self._unanswered.discard(call)
-            if not call.future.done():
-                call.future.set_result(call.failure)
+            call.answer(call.failure)
 
     def _fail_all(self, failure: QueryFailed) -> None:
         calls, self._unanswered = self._unanswered, set()
         for call in calls:
-            if not call.future.done():
-                call.future.set_result(failure)
+            call.answer(failure)
 
     def _finished(self, applied: Applied) -> None:
         self._answer(applied.settled)
@@ -171,24 +220,43 @@ class Database:
 
     def _work(self) -> None:
         calls: list[_Waiting] = []
+        task: _Task | None = None
         with suppress(IndexError):
             while len(calls) < limits.GROUP_CALLS_MAX:
-                calls.append(self._queue.popleft())
+                item = self._queue.popleft()
+                if isinstance(item, _Waiting):
+                    calls.append(item)
+                elif calls:
+                    self._queue.appendleft(item)
+                    break
+                else:
+                    task = item
+                    break
         applied = _NOTHING
         try:
             if self._stopped:
                 raise QueryFailed(errors.CONNECTION_LOST)
             if self._session is None:
                 self._session = self._engine.open(self.resource_id)
-            if calls:
+            if task is not None:
+                self._do(task, self._session)
+            elif calls:
                 applied = self._session.apply(calls, self._settle)
         except Exception as error:  # noqa: BLE001  # a thread of ours must not die; everybody waiting is told
             if not isinstance(error, QueryFailed) or error.__cause__ is not None:
                 _log.exception("database %s failed", self.resource_id)
             failure = error if isinstance(error, QueryFailed) else QueryFailed(errors.STORAGE_FAILED)
             self._close()
-            self._tell(self._fail_calls, calls, failure)
+            self._tell(self._fail, [task] if task is not None else calls, failure)
         self._tell(self._finished, applied)
+
+    def _do(self, task: _Task, session: Session) -> None:
+        try:
+            result = task.function(session)
+        except PastUnknown as failure:
+            self._tell(self._fail, [task], failure)
+        else:
+            self._tell(self._done, task, result)
 
     def _close_session(self) -> None:
         self._close()
@@ -209,8 +277,11 @@ class Database:
         with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _fail_calls(self, calls: Sequence[_Waiting], failure: QueryFailed) -> None:
-        for call in calls:
-            self._unanswered.discard(call)
-            if not call.future.done():
-                call.future.set_result(failure)
+    def _fail(self, items: Sequence[_Waiting | _Task], failure: QueryFailed) -> None:
+        for item in items:
+            self._unanswered.discard(item)
+            item.answer(failure)
+
+    def _done(self, task: _Task, result: object) -> None:
+        self._unanswered.discard(task)
+        task.answer(None, result)

@@ -18,7 +18,16 @@ from tenantry.services.d1 import limits
 from tenantry.services.d1.errors import d1_error, result_too_large, type_error
 from tenantry.services.d1.model import Effects, SqlValue, Statement
 
-__all__ = ["Durations", "Request", "ResultDocument", "decode_request_untrusted", "sql_value"]
+__all__ = [
+    "ArraysDocument",
+    "Durations",
+    "ObjectsDocument",
+    "Request",
+    "ResultDocument",
+    "Totals",
+    "decode_request_untrusted",
+    "sql_value",
+]
 
 Parameter: TypeAlias = bool | int | float | str | tuple[bytes] | None
 
@@ -113,20 +122,7 @@ class ResultDocument:
         return max(left_out, len(encoded))
 
     def end(self, effects: Effects) -> None:
-        meta = {
-            "served_by": SERVED_BY,
-            "duration": effects.duration_milliseconds,
-            "changes": effects.changes,
-            "last_row_id": _cell(effects.last_row_id),
-            "changed_db": effects.changed_database,
-            "size_after": effects.size_bytes,
-            "rows_read": effects.rows_read,
-            "rows_written": effects.rows_written,
-            "served_by_primary": True,
-            "timings": {"sql_duration_ms": effects.duration_milliseconds},
-            "total_attempts": 1,
-        }
-        self._put(b'],"meta":%b}' % _encode(meta))
+        self._put(b'],"meta":%b}' % _encode(_meta(effects)))
 
     def take(self, bookmark: str | None) -> list[bytes]:
         """The finished document."""
@@ -140,6 +136,113 @@ class ResultDocument:
             self._parts.clear()
             raise result_too_large(self._bytes_max)
         self._parts.append(part)
+
+
+class ObjectsDocument(ResultDocument):
+    """What the REST API gives for `query`: `[{"results": [{column: value}, …], "success": true, "meta": {…}}, …]`.
+
+    A BLOB is an array of integers. `take` gives the document without a bookmark.
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(False, bytes_max)
+        self._columns: tuple[str, ...] = ()
+
+    def begin(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._put(b'%b{"results":[' % (b"," if self._parts else b"["))
+        self._has_row = False
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> int:  # Any: SQLite's values
+        encoded = _encode([self._row(row) for row in rows])
+        if self._has_row:
+            self._put(b",")
+        self._put(encoded[1:-1])
+        self._has_row = True
+        return len(encoded)
+
+    def end(self, effects: Effects) -> None:
+        self._put(b'],"success":true,"meta":%b}' % _encode(_meta(effects)))
+
+    def take(self, bookmark: str | None = None) -> list[bytes]:
+        parts, self._parts = self._parts, []
+        return [*parts, b"]"]
+
+    def _row(self, row: tuple[Any, ...]) -> Any:  # Any: what JSON can say
+        return dict(zip(self._columns, map(_rest_cell, row), strict=True))
+
+
+class ArraysDocument(ObjectsDocument):
+    """What the REST API gives for `raw`: the same with `"results": {"columns": […], "rows": [[…], …]}`."""
+
+    __slots__ = ()
+
+    def begin(self, columns: tuple[str, ...]) -> None:
+        self._put(b'%b{"results":{"columns":%b,"rows":[' % (b"," if self._parts else b"[", _encode(columns)))
+        self._has_row = False
+
+    def end(self, effects: Effects) -> None:
+        self._put(b']},"success":true,"meta":%b}' % _encode(_meta(effects)))
+
+    def _row(self, row: tuple[Any, ...]) -> Any:  # Any: what JSON can say
+        return [_rest_cell(value) for value in row]
+
+
+class Totals:
+    """Rows that nobody wants, as of an import: what all statements did together is kept."""
+
+    __slots__ = ("count", "effects")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.count = 0
+        self.effects = Effects(0.0, 0, 0, False, 0, 0, 0)
+
+    def begin(self, columns: tuple[str, ...]) -> None:
+        pass
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> int:  # Any: SQLite's values
+        return limits.ROWS_CHUNK_BYTES * len(rows)
+
+    def end(self, effects: Effects) -> None:
+        self.count += 1
+        before = self.effects
+        self.effects = Effects(
+            before.duration_milliseconds + effects.duration_milliseconds,
+            before.changes + effects.changes,
+            effects.last_row_id,
+            before.changed_database or effects.changed_database,
+            effects.size_bytes,
+            before.rows_read + effects.rows_read,
+            before.rows_written + effects.rows_written,
+        )
+
+    def meta(self) -> dict[str, Any]:  # Any: what JSON can say
+        return _meta(self.effects)
+
+
+def _rest_cell(value: Any) -> Any:  # Any: SQLite's values in, what JSON can say out
+    return list(value) if isinstance(value, bytes) else _cell(value)
+
+
+def _meta(effects: Effects) -> dict[str, Any]:  # Any: what JSON can say
+    return {
+        "served_by": SERVED_BY,
+        "duration": effects.duration_milliseconds,
+        "changes": effects.changes,
+        "last_row_id": _cell(effects.last_row_id),
+        "changed_db": effects.changed_database,
+        "size_after": effects.size_bytes,
+        "rows_read": effects.rows_read,
+        "rows_written": effects.rows_written,
+        "served_by_primary": True,
+        "timings": {"sql_duration_ms": effects.duration_milliseconds},
+        "total_attempts": 1,
+    }
 
 
 class Durations:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
-from tenantry.services.d1.model import Call
+from tenantry.services.d1.model import Call, DumpOptions
 
-__all__ = ["Applied", "Engine", "Session", "Settle"]
+__all__ = ["Applied", "Engine", "Restored", "Session", "Settle"]
 
 Settle = Callable[[Sequence[Call]], None]
 """Told of calls whose answer is final. Called in the thread that runs `apply`; it does not block and does not raise."""
@@ -26,6 +26,14 @@ class Applied:
     """Their answer is final."""
     again: Sequence[Call]
     """To be given again, at the front of the queue, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    state: int
+    """What was restored."""
+    previous: int
+    """The state before; it can be restored too."""
 
 
 class Session(Protocol):
@@ -44,6 +52,18 @@ class Session(Protocol):
         Cost: at least the first call is settled or returned with `alone` set, so giving calls again comes to an end.
         """
 
+    def state_at(self, time: int | None) -> int:
+        """The last state not after `time` (nanoseconds since 1970), or the present one, as the time of its commit.
+
+        From now on it can be restored exactly; of other states, the last one of each second can. 0 is the database
+        before it was written first. Raises `PastUnknown` when the past does not reach so far back.
+        """
+
+    def restore(self, time: int) -> Restored:
+        """Makes the database what it was at `time`, as one commit that can itself be undone. Raises `PastUnknown` and
+        `QueryFailed`; then the database is as it was. The session is to be opened anew.
+        """
+
     def watch(self, now: float) -> float:
         """From any thread: stops the running call if its time is over or it was canceled.
 
@@ -58,13 +78,29 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """Where databases live. All methods block and may be called from any thread, for one database one at a time."""
+    """Where databases live. All methods block and may be called from any thread, for one database one at a time; `dump`
+    and `usage` at any time.
+    """
+
+    keeps_past: bool
+    """Whether `Session.restore` and `Session.state_at` know more than the present."""
 
     def open(self, resource_id: str) -> Session:
         """Cheap, and leaves no trace of a database that was never written."""
 
     def delete(self, resource_id: str) -> None:
         """Removes a database and its bytes; nothing happens when there is none. Its session is closed before."""
+
+    def usage(self, resource_id: str) -> int:
+        """Bytes of the database as its last commit left it (`size_after` of a result), without its past. 0 when it was
+        never written. Cheap enough to be asked before each write.
+        """
+
+    def dump(self, resource_id: str, target: BinaryIO, options: DumpOptions, stop: Callable[[], bool]) -> None:
+        """Writes the database as SQL, in one consistent state, while calls go on.
+
+        Raises `QueryFailed` when it holds what SQL cannot say, and when `stop` turned true.
+        """
 
     def close(self) -> None:
         """No session is open any more."""

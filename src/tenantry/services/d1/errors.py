@@ -2,6 +2,7 @@
 
     TenantryError
     ├── QueryFailed     a call ran and failed, or could not run; its text is Cloudflare's, without prefix
+    │   └── PastUnknown a state that is asked for is not kept
     └── BindingError    the same with the prefix of the method that was called: what the Worker sees
 
 Engines raise `QueryFailed`; the binding puts `D1_ERROR: ` or `D1_EXEC_ERROR: ` before it. The texts that a tenant may
@@ -16,6 +17,7 @@ from tenantry.errors import BindingError, StorageError, StorageFull, TenantryErr
 
 __all__ = [
     "AUTHORIZATION",
+    "PastUnknown",
     "QueryFailed",
     "d1_error",
     "exec_error",
@@ -46,10 +48,20 @@ CONNECTION_LOST: Final = "Network connection lost."
 DUMP_REFUSED: Final = "D1_DUMP_ERROR: Status + 404"
 NOT_UTF8: Final = "A text of this query's result is not valid UTF-8. Read it with CAST(… AS BLOB)."
 AUTHORIZATION: Final = "not authorized"
+PAST_UNKNOWN: Final = "The database has no history for this time: it did not exist yet, or the time is too long ago."
+NO_HISTORY: Final = "This database keeps no history: Time Travel is not available."
+BOOKMARK_INVALID: Final = "The bookmark is not one of this database, or it is damaged."
 
 
 class QueryFailed(TenantryError):
     """A call failed. `str()` is the text without prefix, such as `no such table: t: SQLITE_ERROR`."""
+
+
+class PastUnknown(QueryFailed):
+    """The database cannot be restored to the time asked for."""
+
+    def __init__(self, text: str = PAST_UNKNOWN) -> None:
+        super().__init__(text)
 
 
 def sqlite_text(message: str, offset: int, code: str, extended: str | None) -> str:

@@ -70,8 +70,32 @@ RESOURCE_ID_CHARACTERS_MAX: Final = 128
 CACHE_KIB: Final = 2_000
 STATEMENT_CACHE_COUNT: Final = 64
 BUSY_MILLISECONDS: Final = 2_000
-"""Only an operator's own sqlite3 can make a database busy: it has one connection here."""
-WAL_BYTES_KEPT: Final = 16 * MIB
+"""Only an operator's own sqlite3 can make a database busy: it has one connection here that writes."""
+
+# The past, for Time Travel.
+HISTORY_SECONDS: Final = 30 * 24 * 3600
+"""How far back a database can be restored. CF: 30 days."""
+CHECKPOINT_FRAMES: Final = 1_000
+"""Pages in the log (4 MB) when it is archived and begins anew. SQLite's own default."""
+HISTORY_STEPS_BYTES: Final = 4 * MIB
+HISTORY_STEPS_PER_BASE: Final = 2
+"""A new base is made when the steps since the last are larger than this, and than so many bases."""
+HISTORY_BASE_SECONDS: Final = 7 * 24 * 3600
+"""Or when the last is older than this. What was deleted is gone from disk so much later than HISTORY_SECONDS."""
+
+# Export and import.
+DUMP_BYTES_MAX: Final = 10 * GIB
+IMPORT_BYTES_MAX: Final = 5 * GIB
+"""CF: 5 GB."""
+IMPORT_STATEMENT_BYTES_MAX: Final = 8 * MIB
+"""A row of VALUE_BYTES_MAX as an INSERT, in hexadecimal: what was exported can be imported. CF: SQL_BYTES_MAX."""
+IMPORT_SECONDS_MAX: Final = 600.0
+TRANSFERS_MAX: Final = 2
+"""Exports and imports that run at once. More wait."""
+TRANSFERS_KEPT_MAX: Final = 32
+"""That run, wait, or have files that may still be sent or fetched."""
+TRANSFER_SECONDS_MAX: Final = 3600.0
+"""How long after its beginning a job is known and its file may be sent or fetched."""
 ROWS_CHUNK_MAX: Final = 256
 ROWS_CHUNK_BYTES: Final = 64 * KIB
 """Rows are taken from SQLite in chunks of about this size, so that the bound on results is looked at in between."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from tenantry.services.d1 import limits
 from tenantry.services.d1.errors import QueryFailed
 
-__all__ = ["Call", "Effects", "Rows", "SqlValue", "Statement"]
+__all__ = ["Call", "DumpOptions", "Effects", "Rows", "SqlValue", "Statement"]
 
 SqlValue: TypeAlias = float | str | bytes | None
 """What is bound to a parameter. D1 binds every number as a double; integers come only out of SQLite."""
@@ -28,7 +29,7 @@ class Effects:
 
     `rows_read` and `rows_written` are D1's units of billing, which stock SQLite does not count. `rows_read` is what its
     full scans stepped over, at least the rows returned or changed: a lookup through an index counts what it found.
-    `rows_written` is the rows changed, without the entries of indexes.
+    `rows_written` is the rows changed, and for those that the statement itself wrote the entries of indexes.
     """
 
     duration_milliseconds: float
@@ -38,6 +39,15 @@ class Effects:
     size_bytes: int
     rows_read: int
     rows_written: int
+
+
+@dataclass(frozen=True, slots=True)
+class DumpOptions:
+    """What a dump holds. `tables` are names, all tables when there is none."""
+
+    schema: bool = True
+    data: bool = True
+    tables: frozenset[str] = frozenset()
 
 
 class Rows(Protocol):
@@ -60,12 +70,19 @@ class Rows(Protocol):
 class Call:
     """Statements that take effect together or not at all, and what became of them.
 
-    Owned by the rules; while it is in `Session.apply`, the engine's thread writes `failure` and `alone`.
+    Owned by the rules; while it is in `Session.apply`, the engine's thread writes `failure`, `state`
+    and `alone`.
     """
 
-    statements: tuple[Statement, ...]
+    statements: Iterable[Statement]
+    """May be gone through more than once."""
     rows: Rows
     seconds_max: float
+    sql_bytes_max: int = limits.SQL_BYTES_MAX
+    bookmarked: bool = False
+    """A bookmark of the state that it leaves or saw is wanted."""
+    state: int = 0
+    """When `bookmarked`: that state, as the time of its commit (`Session.state_at`)."""
     failure: QueryFailed | None = None
     canceled: bool = False
     """Nobody waits for the answer any more. Set from the event loop at any time; only ever turns true."""

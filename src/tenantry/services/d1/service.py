@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,8 +22,9 @@ from tenantry.services.d1.binding import D1Binding
 from tenantry.services.d1.database import Database
 from tenantry.services.d1.engine import Engine
 from tenantry.services.d1.engines.files import FileEngine
-from tenantry.services.d1.errors import d1_error
+from tenantry.services.d1.errors import PastUnknown, d1_error
 from tenantry.services.d1.threads import Threads
+from tenantry.services.d1.transfers import Transfers
 
 __all__ = ["D1Service"]
 
@@ -44,10 +44,17 @@ class D1Service:
         open_databases_max: int = limits.OPEN_DATABASES_MAX,
         result_bytes_max: int = limits.RESULT_BYTES_MAX,
         thread_count: int = limits.THREADS_DEFAULT,
+        wall_clock: Callable[[], int] = time.time_ns,
+        spool: Path | None = None,
     ) -> None:
+        """`wall_clock` gives nanoseconds since 1970. `spool` is a folder for exports and imports, made when it is
+        needed; without one there are none.
+        """
+        self.transfers = Transfers(self, spool)
+        self._wall_clock = wall_clock
         self.query_seconds_max = query_seconds_max
         self.result_bytes_max = result_bytes_max
-        self._engine = engine
+        self.engine = engine
         self._stuck_seconds = stuck_seconds
         self._drain_seconds = drain_seconds
         self._open_databases_max = open_databases_max
@@ -57,15 +64,14 @@ class D1Service:
         self._busy: set[Database] = set()
         self._watching = False
         self._closed = False
-        self._bookmark_sequence = 0
-        self._bookmark_last = ""
 
     @classmethod
     def from_settings(cls, settings: ServiceSettings) -> D1Service:
         if settings.durability not in ("full", "process"):
             raise ConfigError(f"durability is {settings.durability!r}; it may be 'full' or 'process'")
         folder = Path(settings.folder) / "d1"
-        return cls(FileEngine(folder, durable=settings.durability == "full"))
+        # A name that no database can have.
+        return cls(FileEngine(folder, durable=settings.durability == "full"), spool=folder / ".transfers")
 
     def open(self, resource_id: str) -> D1Binding:
         if len(resource_id) > limits.RESOURCE_ID_CHARACTERS_MAX or not _SAFE_ID.fullmatch(resource_id):
@@ -80,7 +86,7 @@ class D1Service:
             if database is not None and not await database.aclose(drain_seconds=0.0):
                 raise BindingError(f"D1_ERROR: {errors.TIMED_OUT}")
             self._databases.pop(resource_id, None)
-            await self._in_thread(lambda: self._engine.delete(resource_id))
+            await self._in_thread(lambda: self.engine.delete(resource_id))
         finally:
             self._deleting.discard(resource_id)
 
@@ -88,6 +94,7 @@ class D1Service:
         """Lets calls end for a while, stops the rest, closes every database."""
         if self._closed:
             return
+        await self.transfers.aclose()
         self._closed = True
         databases = list(self._databases.values())
         closed = await asyncio.gather(*[database.aclose(self._drain_seconds) for database in databases])
@@ -96,7 +103,7 @@ class D1Service:
             # They end at once: nothing is left in their queue.
             for thread in threads:
                 thread.join()
-            self._engine.close()
+            self.engine.close()
 
     def database(self, resource_id: str) -> Database:
         """For the binding: the database as it is now. Use it before the next `await`, or it may be evicted."""
@@ -105,23 +112,23 @@ class D1Service:
         database = self._databases.get(resource_id)
         if database is None:
             self._evict(1)
-            database = Database(resource_id, self._engine, self._threads, self._changed, self._stuck_seconds)
+            database = Database(resource_id, self.engine, self._threads, self._changed, self._stuck_seconds)
             self._databases[resource_id] = database
         else:
             self._databases.move_to_end(resource_id)
         return database
 
-    def new_bookmark(self) -> str:
-        """Greater, as text, than every one before, also those of an earlier process: it begins with the time."""
-        self._bookmark_sequence += 1
-        now = time.time_ns()
-        seconds, nanoseconds = divmod(now, 1_000_000_000)
-        bookmark = f"{seconds:08x}-{nanoseconds:08x}-{self._bookmark_sequence:08x}-{secrets.token_hex(16)}"
-        if bookmark <= self._bookmark_last:  # the clock was set back
-            head = self._bookmark_last[:17]
-            bookmark = f"{head}-{self._bookmark_sequence:08x}-{secrets.token_hex(16)}"
-        self._bookmark_last = bookmark
-        return bookmark
+    def check_past(self, time: int | None) -> int:
+        """The earliest time (nanoseconds since 1970) that a database can be restored to.
+
+        Raises `QueryFailed` if `time` is before it, and where there is no past at all.
+        """
+        if not self.engine.keeps_past:
+            raise PastUnknown(errors.NO_HISTORY)
+        earliest = self._wall_clock() - limits.HISTORY_SECONDS * 1_000_000_000
+        if time is not None and time < earliest:
+            raise PastUnknown
+        return earliest
 
     async def _in_thread(self, function: Callable[[], None]) -> None:
         """Runs to its end even if the caller leaves."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -39,7 +38,8 @@ async def test_the_service_keeps_each_database_in_a_file_below_the_folder(tmp_pa
         db = open_database(service, "my-db")
         await db.exec("CREATE TABLE t (a); INSERT INTO t VALUES (5)")
         await service.aclose()
-        assert [path.name for path in (tmp_path / durability / "d1").iterdir()] == ["my-db.sqlite"]
+        names = sorted(path.name for path in (tmp_path / durability / "d1").iterdir())
+        assert names == ["my-db.history", "my-db.sqlite"]
         again = SERVICE(ServiceSettings(tmp_path / durability, durability))
         assert await open_database(again, "my-db").prepare("SELECT a FROM t").first("a") == 5
         await again.delete("my-db")
@@ -251,11 +251,66 @@ async def test_after_kill_9_what_was_acknowledged_is_there_and_nothing_is_torn(
     await service.aclose()
 
 
-def test_bookmarks_grow_even_if_the_clock_goes_back(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = D1Service(engine)
-    one = service.new_bookmark()
-    monkeypatch.setattr("time.time_ns", lambda: 0)
-    two, three = service.new_bookmark(), service.new_bookmark()
-    assert one < two < three
-    assert [len(part) for part in three.split("-")] == [8, 8, 8, 32]
-    assert json.dumps(three)
+RESTORER = """
+import asyncio, sys
+from pathlib import Path
+from tenantry.services import ServiceSettings
+from tenantry.services.d1 import SERVICE
+
+async def main():
+    binding = SERVICE(ServiceSettings(Path(sys.argv[1]), "full")).open("db")
+    await binding.execute("CREATE TABLE t (a)")
+    bookmarks = []
+    for n in range(10**9):
+        if n % 3 == 2:
+            await binding.restore(bookmark=bookmarks[-2])
+            sys.stdout.write(f"restored {n - 2}\\n")
+        else:
+            await binding.execute(f"DELETE FROM t; INSERT INTO t VALUES ({n}), ({n}), (hex(zeroblob(300000)))")
+            bookmarks.append(await binding.bookmark())
+            sys.stdout.write(f"{bookmarks[-1]} {n}\\n")
+        sys.stdout.flush()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [8, 10])
+async def test_after_kill_9_amid_restores_the_state_is_one_that_was_and_the_past_is_whole(
+    tmp_path: Path, open_database: Any, lines: int
+) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", RESTORER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    told = [writer.stdout.readline().decode().split() for _ in range(lines)]
+    writer.send_signal(signal.SIGKILL)
+    told += [line.decode().split() for line in writer.stdout.read().splitlines()]
+    writer.stdout.close()
+    writer.wait()
+    service = SERVICE(ServiceSettings(tmp_path, "full"))
+    db, binding = open_database(service, "db"), service.open("db")
+    n = len(told) - 1
+    acknowledged = n - 2 if n % 3 == 2 else n
+    after_it = n - 1 if n % 3 == 1 else n + 1  # a restore, or the next write
+    state = await db.prepare("SELECT a FROM t LIMIT 2").raw()
+    assert state in ([[acknowledged]] * 2, [[after_it]] * 2)
+    assert await db.prepare("PRAGMA quick_check").raw() == [["ok"]]
+    for bookmark, number in told:
+        if bookmark != "restored":
+            await binding.restore(bookmark=bookmark)
+            assert await db.prepare("SELECT a FROM t LIMIT 2").raw() == [[int(number)]] * 2
+    await service.aclose()
+
+
+async def test_bookmarks_grow_even_if_the_clock_goes_back(folder: Path, open_database: Any) -> None:
+    now = 1_700_000_000 * 10**9
+    service = D1Service(FileEngine(folder, durable=False, wall_clock=lambda: now))
+    session = open_database(service).withSession()
+    bookmarks = []
+    for _ in range(3):
+        await session.prepare("CREATE TABLE IF NOT EXISTS t (a)").run()
+        await session.prepare("INSERT INTO t VALUES (1)").run()
+        bookmarks.append(session.getBookmark())
+        now -= 3600 * 10**9
+    assert bookmarks == sorted(set(bookmarks))
+    assert [len(part) for part in bookmarks[0].split("-")] == [8, 8, 8, 32]
+    await service.aclose()

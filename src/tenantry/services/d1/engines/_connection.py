@@ -40,6 +40,13 @@ _MARK: Final = f"/*{secrets.token_hex(16)}*/"
 _RENAMED_TO_RESERVED: Final = r"SELECT 1 FROM sqlite_schema WHERE name LIKE '\_cf\_%' ESCAPE '\' LIMIT 1"
 
 
+_INDEXES: Final = """
+    SELECT group_concat(columns.name, char(10)) FROM pragma_index_list('{name}') AS indexes,
+    pragma_index_info(indexes.name) AS columns GROUP BY indexes.name
+    HAVING indexes.origin <> 'pk' OR (SELECT NOT wr FROM pragma_table_list('{name}') WHERE schema = 'main')
+"""
+"""The columns of each index that is kept beside a table's rows: the key of one WITHOUT ROWID is its rows."""
+
 _STORAGE_ERRORS: Final = (
     apsw.CantOpenError,
     apsw.CorruptError,
@@ -74,6 +81,8 @@ class GuardedConnection:
         self._page_bytes = page_bytes
         self._size_bytes: int | None = None
         self._full_scan_steps = 0
+        self._indexes: dict[str, int] = {}
+        """How many indexes a row that a statement writes is entered in, by the statement's text."""
         self._text = ""
         self._piece: str | None = None
         self._columns: tuple[str, ...] = ()
@@ -136,6 +145,19 @@ class GuardedConnection:
             self.guard.deferred = False
             self.own("PRAGMA defer_foreign_keys = 0")
 
+    def allow_sql_bytes(self, sql_bytes_max: int) -> None:
+        self._connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, sql_bytes_max)
+
+    def overwrite_from(self, source: apsw.Connection) -> None:
+        """Becomes a copy of another database, in one transaction."""
+        self._size_bytes = None
+        with self._connection.backup("main", source, "main") as backup:
+            backup.step(-1)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size()
+
     def set_progress_handler(self, overdue: Any) -> None:  # Any: a callable that SQLite calls for true or false
         self._connection.set_progress_handler(overdue, limits.PROGRESS_OPERATIONS)
 
@@ -153,6 +175,7 @@ class GuardedConnection:
         spent outside of SQLite.
         """
         text, nul, _ = statement.sql.partition("\0")
+        self.guard.written.clear()
         connection = self._connection
         self._full_scan_steps = 0
         changes_before = connection.total_changes()
@@ -196,6 +219,7 @@ class GuardedConnection:
         duration = (time.perf_counter() - started) * 1000
         changes = connection.total_changes() - changes_before
         row_id = connection.last_insert_rowid()
+        entries = connection.changes() * self._indexes_of(text) if changes or self.guard.written else 0
         if self.wrote:
             self._size_bytes = None
         size = self._size()
@@ -209,9 +233,24 @@ class GuardedConnection:
                 size_bytes=size,
                 # A scan of n rows steps n - 1 times.
                 rows_read=max(row_count, steps + 1 if steps else 0, changes),
-                rows_written=changes,
+                rows_written=changes + entries,
             )
         )
+
+    def _indexes_of(self, text: str) -> int:
+        """A statement is compiled anew when the schema has changed, and only then can the answer be another."""
+        written = self.guard.written
+        if written:
+            if len(self._indexes) >= limits.STATEMENT_CACHE_COUNT:
+                self._indexes.clear()
+            count = 0
+            if len(written) == 1:
+                [(table, columns)] = written.items()
+                name = table.replace("'", "''")
+                for row in self.own(_INDEXES.format(name=name)):
+                    count += columns is None or not columns.isdisjoint(str(row[0]).split("\n"))
+            self._indexes[text] = count
+        return self._indexes.get(text, 0)
 
     def _look(self, cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
         """Called with every statement that was compiled, before it runs. Stops at the first of several."""

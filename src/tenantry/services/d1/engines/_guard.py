@@ -46,7 +46,7 @@ _TEMPORARY_SCHEMAS: Final = frozenset({"sqlite_master", "sqlite_schema", "sqlite
 class Guard:
     """The callback of one connection, and what it learnt about the statement that was compiled last."""
 
-    __slots__ = ("_modules_refused", "altered", "deferred", "transaction_refused", "trusted")
+    __slots__ = ("_modules_refused", "altered", "deferred", "transaction_refused", "trusted", "written")
 
     def __init__(self, modules: frozenset[str]) -> None:
         """`modules` are those of this build: one that may not be created may not be read by its bare name either."""
@@ -61,8 +61,11 @@ class Guard:
         """An ALTER TABLE was compiled. Its new name is not shown here: look at the schema after it."""
         self.deferred = False
         """`PRAGMA defer_foreign_keys` was set: to be reset when the call is over."""
+        self.written: dict[str, set[str] | None] = {}
+        """What was compiled since this was emptied writes rows of these tables, outside of triggers: whole rows (None),
+        or the columns of an UPDATE."""
 
-    def __call__(self, action: int, one: str | None, two: str | None, database: str | None, _source: str | None) -> int:
+    def __call__(self, action: int, one: str | None, two: str | None, database: str | None, source: str | None) -> int:
         if self.trusted or action in _ALWAYS:
             return OK
         if action == apsw.SQLITE_READ:
@@ -83,12 +86,22 @@ class Guard:
         if database not in (None, "main"):
             return DENY
         if action in _FIRST_IS_NAME:
+            if source is None and one is not None:
+                self._note_write(action, one, two)
             return OK if _is_free(one) else DENY
         if action in _BOTH_ARE_NAMES:
             return OK if _is_free(one) and _is_free(two) else DENY
         if action in (apsw.SQLITE_CREATE_VTABLE, apsw.SQLITE_DROP_VTABLE):
             return OK if _is_free(one) and (two or "").lower() in _policy.MODULES else DENY
         return DENY  # ATTACH, DETACH, everything temporary, and what SQLite may add
+
+    def _note_write(self, action: int, table: str, column: str | None) -> None:
+        if action in (apsw.SQLITE_INSERT, apsw.SQLITE_DELETE):
+            self.written[table] = None
+        elif action == apsw.SQLITE_UPDATE:
+            columns = self.written.setdefault(table, set())
+            if columns is not None and column is not None:
+                columns.add(column)
 
     def _read(self, table: str) -> int:
         return OK if _is_free(table) and table.lower() not in self._modules_refused else DENY

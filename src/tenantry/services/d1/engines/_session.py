@@ -25,19 +25,37 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import apsw
 
 from tenantry.services.d1 import errors, limits
-from tenantry.services.d1.engine import Applied, Settle
+from tenantry.services.d1.engine import Applied, Restored, Settle
 from tenantry.services.d1.engines._connection import GuardedConnection, Storage, sqlite_failure
 from tenantry.services.d1.errors import QueryFailed
 from tenantry.services.d1.model import Call
 
-__all__ = ["SqliteSession", "Store"]
+__all__ = ["Past", "SqliteSession", "Store"]
 
 _log = logging.getLogger(__name__)
+
+
+class Past(Protocol):
+    """Who is told of commits, and can tell of earlier states. `_history.History` says what each method means."""
+
+    def follow(self, connection: apsw.Connection, *, new: bool) -> None: ...
+    def committed(self, *, marked: bool) -> int: ...
+    def current(self, *, marked: bool) -> int: ...
+    @property
+    def checkpoint_is_due(self) -> bool: ...
+    def checkpoint(self) -> None: ...
+    def leave(self) -> bool: ...
+    def state_at(self, time: int) -> int: ...
+    def rebuild(self, time: int, target: Path) -> int: ...
+    def log_was_written(self) -> None: ...
+    @property
+    def staging(self) -> Path: ...
 
 
 class Store(Protocol):
@@ -45,11 +63,21 @@ class Store(Protocol):
 
     name: str
 
+    @property
+    def past(self) -> Past:
+        """Always the same."""
+
     def exists(self) -> bool:
         """Whether the database was ever written."""
 
     def connect(self) -> apsw.Connection:
-        """Opens it, creating it durably when it does not exist. Raises `apsw.Error` or `OSError`."""
+        """Opens it, creating it durably when it does not exist, with `past` following.
+
+        Raises `apsw.Error` and `OSError`.
+        """
+
+    def idle(self) -> None:
+        """The session has a moment: whoever looks after the store may see whether there is something to do."""
 
     def disk_is_full(self) -> bool:
         """Whether a write that found no room found none on the disk, rather than in the database's own limit."""
@@ -77,6 +105,8 @@ class SqliteSession:
         self._ended = False
         self._broken = False
         """The file or the disk failed: the connection is to be opened anew."""
+        self.size_bytes: int | None = None
+        """Of the database after the last commit since it was opened."""
 
     # Called from any thread.
 
@@ -101,8 +131,12 @@ class SqliteSession:
         with self._lock:
             connection, self._connection = self._connection, None
             self._broken = False
+            self.size_bytes = None
         if connection is not None:
+            wrote = not self._blank and self._store.past.leave()
             connection.close()
+            if wrote:
+                self._store.idle()
 
     def apply(self, calls: Sequence[Call], settle: Settle) -> Applied:
         connection = self._open()
@@ -133,6 +167,8 @@ class SqliteSession:
             if waiting or connection.wrote:
                 waiting.append(call)
             else:
+                if call.bookmarked and not self._blank:
+                    call.state = self._store.past.current(marked=True)
                 ready.append(call)
                 if self._clock() - began >= limits.READS_SECONDS_MAX:
                     settle(ready)
@@ -144,7 +180,55 @@ class SqliteSession:
             self.close()
         if not committed:
             return Applied(ready, [*waiting, *calls[index:]])
+        if not self._broken and not self._blank and self._store.past.checkpoint_is_due:
+            settle([*ready, *waiting])  # before what takes longer than they did
+            ready, waiting = [], []
+            self._checkpoint()
         return Applied([*ready, *waiting], calls[index:])
+
+    def state_at(self, time: int | None) -> int:
+        self._open()
+        if self._blank:
+            return 0
+        past = self._store.past
+        return past.current(marked=True) if time is None else past.state_at(time)
+
+    def restore(self, time: int) -> Restored:
+        self._open()
+        if self._blank:
+            return Restored(0, 0)
+        connection, past = self._connection, self._store.past
+        assert connection is not None
+        previous = past.current(marked=True)
+        copy = past.staging
+        try:
+            state = past.rebuild(time, copy)
+            source = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                # One transaction of the database as it is, so the state before can be restored like any other.
+                connection.overwrite_from(source)
+            finally:
+                source.close(True)
+            past.log_was_written()
+            past.committed(marked=True)
+            past.checkpoint()
+        except (apsw.Error, OSError) as error:
+            _log.exception("a D1 database could not be restored")
+            raise QueryFailed(errors.STORAGE_FAILED) from error
+        finally:
+            copy.unlink(missing_ok=True)
+            for suffix in ("-wal", "-shm", "-journal"):
+                copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+            self.close()
+        return Restored(state, previous)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._store.past.checkpoint()
+            self._store.idle()
+        except (apsw.Error, OSError):
+            # What was acknowledged is in the log. It grows until this succeeds.
+            _log.exception("the log of a D1 database could not be archived")
 
     def _start_over(self, waiting: list[Call], call: Call, stopped: bool) -> list[Call]:
         """The transaction is gone, and with it what the calls before did. Returns those that have to run again."""
@@ -159,6 +243,7 @@ class SqliteSession:
 
     def _commit(self, connection: GuardedConnection, waiting: list[Call]) -> bool:
         """False when the calls that wait have to run again, each alone."""
+        wrote = connection.wrote
         try:
             connection.commit()
         except apsw.Error as error:
@@ -170,6 +255,12 @@ class SqliteSession:
                 return False
             for call in waiting:
                 call.failure = call.failure or failure
+            return True
+        if wrote:
+            state = self._store.past.committed(marked=any(call.bookmarked for call in waiting))
+            for call in waiting:
+                call.state = state
+            self.size_bytes = connection.size_bytes
         return True
 
     def _run(self, connection: GuardedConnection, call: Call, hold: bool) -> bool:
@@ -180,6 +271,7 @@ class SqliteSession:
             call.failure = QueryFailed(errors.CONNECTION_LOST)
             return False
         connection.set_mark()
+        connection.allow_sql_bytes(call.sql_bytes_max)
         now = self._clock()
         with self._lock:
             self._deadline = now + call.seconds_max

@@ -1,10 +1,10 @@
-"""What is refused, and in which words. One table; the texts are the contract."""
+"""What is refused, and in which words. The texts are the contract."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
+from d1_facade import Subject, case, d1_error, raises, refused
 
 TRANSACTION = (
     "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs "
@@ -21,8 +21,8 @@ CREATE TABLE strict (i INTEGER) STRICT;
 INSERT INTO t VALUES (1, 'a', 0, 0);
 """.strip()
 
-ERRORS = [
-    # What is not SQL.
+# What is not SQL.
+NOT_SQL: list[tuple[str, str]] = [
     ("SELEC", 'near "SELEC": syntax error at offset 0: SQLITE_ERROR'),
     ("SELECT 1 FROM", "incomplete input: SQLITE_ERROR"),
     ("SELECT * FROM nope", "no such table: nope: SQLITE_ERROR"),
@@ -36,7 +36,10 @@ ERRORS = [
     ("SELECT 1;;", "SQL code did not contain a statement."),
     ("SELECT 1\0", "SQL code did not contain a statement."),
     ("SELECT 'a\0b'", 'unrecognized token: "\'a" at offset 7: SQLITE_ERROR'),
-    # Constraints.
+]
+
+# Constraints.
+CONSTRAINTS: list[tuple[str, str]] = [
     (
         "INSERT INTO t (id) VALUES (1)",
         "UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_PRIMARYKEY)",
@@ -65,14 +68,20 @@ ERRORS = [
         "INSERT INTO strict VALUES ('x')",
         "cannot store TEXT value in INTEGER column strict.i: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_DATATYPE)",
     ),
-    # Parameters and several statements.
+]
+
+# Parameters and several statements.
+PARAMETERS: list[tuple[str, str]] = [
     ("SELECT ?", "Wrong number of parameter bindings for SQL query."),
     ("SELECT 1; SELECT ?", "Wrong number of parameter bindings for SQL query."),
     (
         "SELECT ?; SELECT 1",
         "When executing multiple SQL statements in a single call, only the last statement can have parameters.",
     ),
-    # Transactions are the platform's.
+]
+
+# Transactions are the platform's.
+TRANSACTIONS: list[tuple[str, str]] = [
     *[
         (sql, TRANSACTION)
         for sql in (
@@ -87,7 +96,10 @@ ERRORS = [
         )
     ],
     ("SELECT 1; BEGIN", TRANSACTION),
-    # Other databases and the file system.
+]
+
+# Other databases and the file system.
+OUTSIDE: list[tuple[str, str]] = [
     *[
         (sql, DENIED)
         for sql in (
@@ -102,7 +114,10 @@ ERRORS = [
             "CREATE TABLE temp.x (a)",
         )
     ],
-    # Pragmas.
+]
+
+# Pragmas.
+PRAGMAS: list[tuple[str, str]] = [
     *[
         (f"PRAGMA {pragma}", DENIED)
         for pragma in (
@@ -131,7 +146,10 @@ ERRORS = [
     ],
     ("SELECT * FROM pragma_database_list", DENIED),
     ("SELECT * FROM pragma_compile_options", DENIED),
-    # Functions and modules.
+]
+
+# Functions and modules.
+FUNCTIONS: list[tuple[str, str]] = [
     ("SELECT sqlite_version()", "not authorized to use function: sqlite_version at offset 7: SQLITE_ERROR"),
     ("SELECT fts3_tokenizer('x')", "not authorized to use function: fts3_tokenizer at offset 7: SQLITE_ERROR"),
     ("SELECT readfile('/etc/passwd')", "no such function: readfile at offset 7: SQLITE_ERROR"),
@@ -143,7 +161,10 @@ ERRORS = [
     ("SELECT * FROM dbstat", "access to dbstat.name is prohibited: SQLITE_AUTH"),
     ("SELECT * FROM carray(1, 1)", "access to carray.value is prohibited: SQLITE_AUTH"),
     ("SELECT * FROM sqlite_dbpage", "no such table: sqlite_dbpage: SQLITE_ERROR"),
-    # Names of the platform's.
+]
+
+# Names of the platform's.
+NAMES: list[tuple[str, str]] = [
     ("CREATE TABLE _cf_x (a)", DENIED),
     ('CREATE TABLE "_CF_x" (a)', DENIED),
     ("CREATE VIEW _cf_v AS SELECT 1", DENIED),
@@ -152,10 +173,16 @@ ERRORS = [
     ("CREATE VIRTUAL TABLE _cf_f USING fts5(a)", DENIED),
     ("ALTER TABLE t RENAME TO _cf_t", DENIED),
     ("ALTER TABLE t RENAME TO [_Cf_t]; ALTER TABLE _cf_t RENAME TO t", DENIED),
-    # The schema is not to be written by hand.
+]
+
+# The schema is not to be written by hand.
+SCHEMA_WRITES: list[tuple[str, str]] = [
     ("UPDATE sqlite_master SET sql = ''", "table sqlite_master may not be modified: SQLITE_ERROR"),
     ("CREATE TABLE sqlite_x (a)", "object name reserved for internal use: sqlite_x: SQLITE_ERROR"),
-    # Limits.
+]
+
+# Limits.
+GIANTS: list[tuple[str, str]] = [
     ("SELECT '" + "a" * 100_001 + "'", "statement too long: SQLITE_TOOBIG"),
     ("SELECT zeroblob(2000001)", "string or blob too big: SQLITE_TOOBIG"),
     ("SELECT printf('%.*c', 1000000000, 'x')", "string or blob too big: SQLITE_TOOBIG"),
@@ -168,25 +195,6 @@ ERRORS = [
     ("SELECT max(" + ",".join(["1"] * 128) + ")", "too many arguments on function max"),
     ("SELECT CAST(x'ff' AS TEXT)", "A text of this query's result is not valid UTF-8. Read it with CAST(… AS BLOB)."),
 ]
-
-
-@pytest.fixture
-async def seeded(db: Any) -> Any:
-    await db.exec(SCHEMA)
-    return db
-
-
-@pytest.mark.parametrize(("sql", "text"), ERRORS, ids=[sql[:40].replace("\0", "␀") for sql, _ in ERRORS])
-async def test_a_statement_is_refused(seeded: Any, sql: str, text: str) -> None:
-    before = await seeded.prepare("SELECT name, sql FROM sqlite_schema UNION ALL SELECT count(*), '' FROM t").raw()
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # the text is what counts
-        await seeded.prepare(sql).all()
-    assert raised.value.name == "Error"  # type: ignore[attr-defined]  # a JsException
-    assert raised.value.message.startswith(f"D1_ERROR: {text}")  # type: ignore[attr-defined]  # the same
-    # Nothing of it stays, and the database works on.
-    after = await seeded.prepare("SELECT name, sql FROM sqlite_schema UNION ALL SELECT count(*), '' FROM t").raw()
-    assert after == before
-
 
 ALLOWED = [
     "PRAGMA foreign_keys",
@@ -233,88 +241,154 @@ ALLOWED = [
 ]
 
 
-@pytest.mark.parametrize("sql", ALLOWED)
-async def test_a_statement_is_allowed(seeded: Any, sql: str) -> None:
-    assert (await seeded.prepare(sql).all()).success
+async def seeded(subject: Subject) -> Any:
+    await subject.db.exec(SCHEMA)
+    return subject.db
 
 
-async def test_more_values_than_parameters(db: Any) -> None:
-    with pytest.raises(Exception, match=r"D1_ERROR: Wrong number of parameter bindings for SQL query\.$"):
+@case("error texts", "no statement")
+async def what_is_not_sql(subject: Subject) -> None:
+    await refused(await seeded(subject), NOT_SQL)
+
+
+@case("error texts", "foreign keys")
+async def constraints(subject: Subject) -> None:
+    await refused(await seeded(subject), CONSTRAINTS)
+
+
+@case("parameters", "several statements")
+async def wrong_parameters(subject: Subject) -> None:
+    await refused(await seeded(subject), PARAMETERS)
+
+
+@case("transactions")
+async def transactions_are_the_platforms(subject: Subject) -> None:
+    await refused(await seeded(subject), TRANSACTIONS)
+
+
+@case("authorization")
+async def other_databases_and_the_file_system(subject: Subject) -> None:
+    await refused(await seeded(subject), OUTSIDE)
+
+
+@case("authorization")
+async def pragmas_that_are_refused(subject: Subject) -> None:
+    await refused(await seeded(subject), PRAGMAS)
+
+
+@case("authorization")
+async def functions_and_modules_that_are_refused(subject: Subject) -> None:
+    await refused(await seeded(subject), FUNCTIONS)
+
+
+@case("authorization")
+async def names_of_the_platforms(subject: Subject) -> None:
+    await refused(await seeded(subject), NAMES)
+
+
+@case("authorization")
+async def the_schema_is_not_written_by_hand(subject: Subject) -> None:
+    await refused(await seeded(subject), SCHEMA_WRITES)
+
+
+@case("limits", "error texts")
+async def above_the_limits(subject: Subject) -> None:
+    await refused(await seeded(subject), GIANTS)
+
+
+@case("authorization")
+async def what_is_allowed(subject: Subject) -> None:
+    for sql in ALLOWED:
+        # Each in a database as it was: what a statement did is undone by the one that fails.
+        with d1_error("no such table: stop"):
+            await subject.db.batch(
+                [
+                    *[subject.db.prepare(line) for line in SCHEMA.split("\n")],
+                    subject.db.prepare(sql),
+                    subject.db.prepare("SELECT * FROM stop"),
+                ]
+            )
+
+
+@case("parameters")
+async def more_values_than_parameters(subject: Subject) -> None:
+    db = subject.db
+    with d1_error("Wrong number of parameter bindings for SQL query."):
         await db.prepare("SELECT ?").bind(1, 2).all()
 
 
-async def test_parameters_before_the_last_statement_are_refused_however_many_are_bound(db: Any) -> None:
+@case("several statements")
+async def parameters_before_the_last_statement_are_refused_however_many_are_bound(subject: Subject) -> None:
+    db = subject.db
     for values in ([], [1], [1, 2], [1, 2, 3]):
-        with pytest.raises(Exception, match="only the last statement can have parameters"):
+        with d1_error(
+            "When executing multiple SQL statements in a single call, only the last statement can have parameters."
+        ):
             await db.prepare("SELECT ?, ?; SELECT ?").bind(*values).all()
 
 
-async def test_of_several_statements_the_last_one_has_the_parameters_and_the_result(db: Any) -> None:
+@case("several statements")
+async def of_several_statements_the_last_one_has_the_parameters_and_the_result(subject: Subject) -> None:
+    db = subject.db
     await db.exec("CREATE TABLE t (a)")
     result = await db.prepare("INSERT INTO t VALUES (1); SELECT 5 AS x; SELECT a, ? AS b FROM t").bind("v").all()
     assert result.results == [{"a": 1, "b": "v"}]
     assert result.meta.changes == 1
 
 
-async def test_when_one_of_several_statements_fails_none_has_happened(db: Any) -> None:
+@case("batch", "several statements")
+async def when_one_of_several_statements_fails_none_has_happened(subject: Subject) -> None:
+    db = subject.db
     await db.exec("CREATE TABLE t (a)")
-    with pytest.raises(Exception, match="no such table: nope"):
+    with d1_error("no such table: nope"):
         await db.prepare("INSERT INTO t VALUES (1); INSERT INTO nope VALUES (1)").run()
-    with pytest.raises(Exception, match="no such table: nope"):
+    with d1_error("no such table: nope"):
         await db.batch([db.prepare("INSERT INTO t VALUES (1)"), db.prepare("INSERT INTO nope VALUES (1)")])
-    with pytest.raises(Exception, match="no such table: nope"):
+    with raises("Error: D1_EXEC_ERROR: Error in line 1: INSERT INTO t VALUES (1): no such table: nope"):
         await db.exec("INSERT INTO t VALUES (1)\nINSERT INTO nope VALUES (1)")
     assert await db.prepare("SELECT count(*) AS n FROM t").first("n") == 0
 
 
-async def test_an_empty_batch_and_a_batch_of_something_else(db: Any) -> None:
-    with pytest.raises(Exception, match=r"D1_ERROR: No SQL statements detected\."):
+@case("batch")
+async def an_empty_batch_and_a_batch_of_something_else(subject: Subject) -> None:
+    db = subject.db
+    with d1_error("No SQL statements detected."):
         await db.batch([])
-    with pytest.raises(TypeError):
+    with raises("", TypeError):
         await db.batch(["SELECT 1"])
 
 
-@pytest.mark.parametrize(
-    ("sql", "text"),
-    [
-        (
-            "SELECT 1;\nSELEC",
-            'D1_EXEC_ERROR: Error in line 1: SELECT 1;: near "SELEC": syntax error at offset 0: SQLITE_ERROR',
-        ),
-        (
-            "CREATE TABLE x (\na)",
-            "D1_EXEC_ERROR: Error in line 1: CREATE TABLE x (: incomplete input: SQLITE_ERROR",
-        ),
-        ("\n -- nothing\n", "D1_EXEC_ERROR: Error in line 1: -- nothing: No SQL statements detected."),
-        (
-            "SELECT ?",
-            "D1_EXEC_ERROR: Error in line 1: SELECT ?: Wrong number of parameter bindings for SQL query.",
-        ),
-    ],
-)
-async def test_exec_says_the_first_line(db: Any, sql: str, text: str) -> None:
-    with pytest.raises(Exception) as raised:  # noqa: PT011  # the text is what counts
-        await db.exec(sql)
-    assert str(raised.value) == f"Error: {text}"
+EXEC_ERRORS = [
+    (
+        "SELECT 1;\nSELEC",
+        'D1_EXEC_ERROR: Error in line 1: SELECT 1;: near "SELEC": syntax error at offset 0: SQLITE_ERROR',
+    ),
+    (
+        "CREATE TABLE x (\na)",
+        "D1_EXEC_ERROR: Error in line 1: CREATE TABLE x (: incomplete input: SQLITE_ERROR",
+    ),
+    ("\n -- nothing\n", "D1_EXEC_ERROR: Error in line 1: -- nothing: No SQL statements detected."),
+    (
+        "SELECT ?",
+        "D1_EXEC_ERROR: Error in line 1: SELECT ?: Wrong number of parameter bindings for SQL query.",
+    ),
+]
 
 
-async def test_foreign_keys_may_be_deferred_to_the_end_of_a_batch_and_no_further(seeded: Any) -> None:
-    child = seeded.prepare("INSERT INTO child VALUES (77)")
-    defer = seeded.prepare("PRAGMA defer_foreign_keys = on")
-    await seeded.batch([defer, child, seeded.prepare("INSERT INTO t (id) VALUES (77)")])
-    with pytest.raises(Exception, match="FOREIGN KEY constraint failed"):
-        await seeded.batch([defer, seeded.prepare("INSERT INTO child VALUES (78)")])
-    with pytest.raises(Exception, match="FOREIGN KEY constraint failed"):
-        await seeded.batch(
-            [seeded.prepare("INSERT INTO child VALUES (79)"), seeded.prepare("INSERT INTO t (id) VALUES (79)")]
-        )
+@case("exec")
+async def exec_says_the_first_line(subject: Subject) -> None:
+    for sql, text in EXEC_ERRORS:
+        with raises(f"Error: {text}"):
+            await subject.db.exec(sql)
 
 
-async def test_a_full_database_says_so_and_can_be_emptied(engine: Any, make_service: Any, open_database: Any) -> None:
-    engine._database_bytes_max = 100_000
-    db = open_database(make_service())
-    await db.exec("CREATE TABLE t (a)")
-    with pytest.raises(Exception, match=r"D1_ERROR: Exceeded maximum DB size\."):
-        await db.prepare("INSERT INTO t VALUES (zeroblob(90000)), (zeroblob(90000))").run()
-    await db.prepare("INSERT INTO t VALUES (zeroblob(1000))").run()
-    assert await db.prepare("SELECT count(*) AS n FROM t").first("n") == 1
+@case("foreign keys")
+async def foreign_keys_may_be_deferred_to_the_end_of_a_batch_and_no_further(subject: Subject) -> None:
+    db = await seeded(subject)
+    child = db.prepare("INSERT INTO child VALUES (77)")
+    defer = db.prepare("PRAGMA defer_foreign_keys = on")
+    await db.batch([defer, child, db.prepare("INSERT INTO t (id) VALUES (77)")])
+    with d1_error("FOREIGN KEY constraint failed"):
+        await db.batch([defer, db.prepare("INSERT INTO child VALUES (78)")])
+    with d1_error("FOREIGN KEY constraint failed"):
+        await db.batch([db.prepare("INSERT INTO child VALUES (79)"), db.prepare("INSERT INTO t (id) VALUES (79)")])
