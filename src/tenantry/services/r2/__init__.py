@@ -10,6 +10,7 @@ from tenantry.services import Binding, ServiceSettings
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.engines.files import FilesEngine
+from tenantry.services.r2.service import BucketRules
 
 __all__ = ["SERVICE", "R2Service", "R2ServiceFactory"]
 
@@ -24,6 +25,10 @@ class R2Service:
 
     def open(self, resource_id: str) -> Binding:
         return R2Binding(self.engine.bucket(_checked(resource_id)))
+
+    def rules(self, resource_id: str) -> BucketRules:
+        """The bucket for those who speak another protocol in front of the same rules."""
+        return BucketRules(self.engine.bucket(_checked(resource_id)))
 
     async def delete(self, resource_id: str) -> None:
         await self.engine.delete_bucket(_checked(resource_id))

@@ -46,9 +46,10 @@ class PutRequest:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What becomes of a completed upload: these parts in this order, under this etag."""
+    """What becomes of a completed upload: these parts in this order, under this etag, with this beside it."""
 
     parts: Sequence[PartRecord]
+    metadata: ObjectMetadata
     etag: str
     version: str
     uploaded_ms: int
@@ -58,7 +59,7 @@ class StagedBody(Protocol):
     """Bytes that an engine has, whole and hashed, and that no key names yet.
 
     Exactly one of `discard`, `Bucket.put` and `Bucket.put_part` ends it, and owns it from the moment it is called.
-    `digests` has "md5" and every other algorithm that was asked for.
+    `digests` has "md5" and every other algorithm that was asked for (see `checksums.hasher`).
     """
 
     size: int
@@ -109,7 +110,7 @@ class Bucket(Protocol):
         """The upload, also when it ended; None when it never was, or is forgotten."""
         ...
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
         """Stores a part in place of one with the same number. False, and discarded, if the upload is not open."""
         ...
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.conditions import (
     UNCONDITIONAL,
     Conditions,
@@ -61,15 +62,17 @@ _HEX: Final = frozenset("0123456789abcdefABCDEF")
 class GetOptions:
     conditions: Conditions = UNCONDITIONAL
     range: RangeRequest = WHOLE
+    part: int | None = None
+    """Only the bytes of this part, instead of a range."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutOptions:
-    """`checksum` is an algorithm's name and the digest that the caller expects."""
+    """`checksums` are the digests that the caller expects, each algorithm once."""
 
     metadata: ObjectMetadata = field(default_factory=ObjectMetadata)
     conditions: Conditions = UNCONDITIONAL
-    checksum: tuple[str, bytes] | None = None
+    checksums: tuple[Checksum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,8 @@ def put_options(action: str, value: object) -> PutOptions:
     if action != "put":
         return PutOptions(_metadata(action, options))
     conditions = _conditions(options)
-    checksum = _checksum(options)
-    return PutOptions(_metadata(action, options), conditions, checksum)
+    checksums = _checksums(options)
+    return PutOptions(_metadata(action, options), conditions, checksums)
 
 
 def _metadata(action: str, options: Mapping[Any, Any]) -> ObjectMetadata:
@@ -267,10 +270,10 @@ def _utf8_bytes(action: str, text: str) -> int:
         raise r2_error(action, 10029) from None
 
 
-def _checksum(options: Mapping[Any, Any]) -> tuple[str, bytes] | None:
+def _checksums(options: Mapping[Any, Any]) -> tuple[Checksum, ...]:
     given = [(name, options[name]) for name in ALGORITHMS if options.get(name) is not None]
     if not given:
-        return None
+        return ()
     if len(given) > 1:
         raise type_error("You cannot specify multiple hashing algorithms.")
     name, value = given[0]
@@ -278,14 +281,14 @@ def _checksum(options: Mapping[Any, Any]) -> tuple[str, bytes] | None:
     if isinstance(value, bytes):
         if len(value) != size:
             raise type_error(f"{label} is {size} bytes, not {len(value)}")
-        return name, value
+        return (Checksum(name, value),)
     if not isinstance(value, str):
         raise type_error(f"{label} must be bytes or a hex string")
     if len(value) != 2 * size:
         raise type_error(f"{label} is {2 * size} hex characters, not {len(value)}")
     if not set(value) <= _HEX:
         raise type_error(f"Provided {label} wasn't a valid hex string")
-    return name, bytes.fromhex(value)
+    return (Checksum(name, bytes.fromhex(value)),)
 
 
 def list_options(value: object) -> ListOptions:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.engine import Assembly, Bucket, PutRequest, StagedBody
 from tenantry.services.r2.errors import checksum_mismatch, r2_error, type_error
 from tenantry.services.r2.limits import DELETE_KEYS_MAX, KEY_BYTES_MAX, PUT_BYTES_MAX, UPLOAD_DAYS_MAX
 from tenantry.services.r2.listing import successor
 from tenantry.services.r2.model import (
-    ALGORITHMS,
     ListQuery,
     ObjectRecord,
     PartRecord,
@@ -25,7 +25,7 @@ from tenantry.services.r2.model import (
     Window,
     key_bytes,
 )
-from tenantry.services.r2.multipart import choose_parts, multipart_etag
+from tenantry.services.r2.multipart import choose_parts, joined_metadata, multipart_etag
 from tenantry.services.r2.options import GetOptions, ListOptions, PutOptions
 from tenantry.streams import BytesStream, ByteStream
 
@@ -69,24 +69,22 @@ class BucketRules:
         """The conditions come before the range: where they fail there is neither window nor body."""
 
         def choose(record: ObjectRecord) -> Window | None:
-            return options.range.window("get", record.size) if options.conditions.holds(record) else None
+            if not options.conditions.holds(record):
+                return None
+            if options.part is None:
+                return options.range.window("get", record.size)
+            window = record.part_window(options.part)
+            if window is None:
+                raise r2_error("get", 10039)
+            return window
 
         return await self._bucket.get(key, choose)
 
     async def put(self, key: str, value: bytes | ByteStream, options: PutOptions) -> ObjectRecord | None:
         """The body is consumed before checksum and conditions are looked at, in that order."""
-        algorithms = {"md5"}
-        if options.checksum is not None:
-            algorithms.add(options.checksum[0])
-        body = await self._take_in("put", value, algorithms)
+        body = await self._take_in("put", value, options.checksums)
         checksums = {"md5": body.digests["md5"]}
-        if options.checksum is not None:
-            name, expected = options.checksum
-            actual = body.digests[name]
-            if actual != expected:
-                await body.discard()
-                raise checksum_mismatch("put", ALGORITHMS[name][0], expected, actual)
-            checksums[name] = actual
+        checksums |= {one.algorithm: body.digests[one.algorithm] for one in options.checksums if one.stored}
         request = PutRequest(
             key=key,
             version=_version(),
@@ -97,16 +95,23 @@ class BucketRules:
         )
         return await self._bucket.put(request, body)
 
-    async def _take_in(self, action: str, value: bytes | ByteStream, algorithms: set[str]) -> StagedBody:
+    async def _take_in(self, action: str, value: bytes | ByteStream, checksums: Sequence[Checksum]) -> StagedBody:
+        """The body, whole, and as its sender says it is."""
         stream = BytesStream(value) if isinstance(value, bytes) else value
         if stream.length is None:
             raise type_error(_LENGTH_UNKNOWN)
         if stream.length > PUT_BYTES_MAX:
             raise r2_error(action, 100100)
         try:
-            return await self._bucket.stage(stream, stream.length, algorithms)
+            body = await self._bucket.stage(stream, stream.length, {one.algorithm for one in checksums})
         except StreamError as error:
             raise r2_error(action, 10013) from error
+        try:
+            _compare(action, checksums, body.digests)
+        except BaseException:
+            await body.discard()
+            raise
+        return body
 
     async def delete(self, keys: Sequence[str]) -> None:
         if len(keys) > DELETE_KEYS_MAX:
@@ -141,18 +146,38 @@ class BucketRules:
         await self._bucket.create_upload(upload, now - UPLOAD_DAYS_MAX * _DAY_MS)
         return upload.upload_id
 
-    async def upload_part(self, key: str, upload_id: str, number: int, value: bytes | ByteStream) -> str:
-        """The part's etag. That the upload is there is checked before its gigabytes are taken in, and again after."""
+    async def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        value: bytes | ByteStream,
+        checksums: tuple[Checksum, ...] = (),
+    ) -> PartRecord:
+        """That the upload is there is checked before the part's gigabytes are taken in, and again after."""
         upload = await self._find_upload(key, upload_id)
         if upload is None or upload.state is not UploadState.OPEN:
             raise r2_error("uploadPart", 10024)
-        body = await self._take_in("uploadPart", value, {"md5"})
-        etag = secrets.token_hex(32)
-        if not await self._bucket.put_part(upload_id, number, etag, body):
+        algorithm = upload.checksum_algorithm
+        if algorithm is not None and algorithm not in {one.algorithm for one in checksums}:
+            checksums += (Checksum(algorithm),)
+        body = await self._take_in("uploadPart", value, checksums)
+        checksum = b"" if algorithm is None else body.digests[algorithm]
+        part = PartRecord(number, secrets.token_hex(32), body.digests["md5"], body.size, checksum)
+        if not await self._bucket.put_part(upload_id, part, body):
             raise r2_error("uploadPart", 10024)
-        return etag
+        return part
 
-    async def complete_upload(self, key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> ObjectRecord:
+    async def complete_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        part_checksums: Mapping[int, bytes] | None = None,
+        checksum: bytes | None = None,
+    ) -> ObjectRecord:
+        """`part_checksums` and `checksum`: what the caller says of parts and of the whole, by the upload's algorithm."""
         action = "completeMultipartUpload"
         upload = await self._find_upload(key, upload_id)
         if upload is None:
@@ -162,7 +187,8 @@ class BucketRules:
 
         def assemble(stored: Mapping[int, PartRecord]) -> Assembly:
             chosen = choose_parts(parts, stored)
-            return Assembly(chosen, multipart_etag(chosen), _version(), self._clock())
+            metadata = joined_metadata(upload, chosen, part_checksums or {}, checksum)
+            return Assembly(chosen, metadata, multipart_etag(chosen), _version(), self._clock())
 
         record = await self._bucket.complete_upload(upload_id, assemble)
         if record is None:
@@ -177,6 +203,17 @@ class BucketRules:
     async def _find_upload(self, key: str, upload_id: str) -> UploadRecord | None:
         upload = await self._bucket.find_upload(upload_id)
         return upload if upload is not None and upload.key == key else None
+
+
+def _compare(action: str, checksums: Sequence[Checksum], digests: Mapping[str, bytes]) -> None:
+    for one in checksums:
+        expected = one.expected() if callable(one.expected) else one.expected
+        actual = digests[one.algorithm]
+        if expected is None or expected == actual:
+            continue
+        if one.mismatch is not None:
+            raise one.mismatch(expected, actual)
+        raise checksum_mismatch(action, one.algorithm, expected, actual)
 
 
 def _version() -> str:

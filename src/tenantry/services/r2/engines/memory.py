@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import digest_of
 from tenantry.services.r2.engine import Assembly, Bucket, Choose, PutRequest, StagedBody
 from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.limits import READ_BYTES_MAX
@@ -81,7 +81,7 @@ class _MemoryBody:
         self.contents = contents
         self.data = data
         self.size = len(data)
-        self.digests: Mapping[str, bytes] = {name: hashlib.new(name, data).digest() for name in {"md5", *algorithms}}
+        self.digests: Mapping[str, bytes] = {name: digest_of(name, data) for name in {"md5", *algorithms}}
 
     async def discard(self) -> None:
         self.data = b""
@@ -163,12 +163,12 @@ class _MemoryBucket:
         upload = self._contents.uploads.get(upload_id)
         return upload if upload is not None and upload.record.state is UploadState.OPEN else None
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
         own = self._own(body)
         upload = self._open_upload(upload_id)
         if upload is None:
             return False
-        upload.parts[number] = (PartRecord(number, etag, own.digests["md5"], own.size), own.data)
+        upload.parts[part.number] = (part, own.data)
         return True
 
     async def complete_upload(
@@ -180,7 +180,7 @@ class _MemoryBucket:
         whole = assemble({number: part for number, (part, _) in upload.parts.items()})
         data = b"".join(upload.parts[part.number][1] for part in whole.parts)
         record = ObjectRecord(
-            upload.record.key, whole.version, len(data), whole.etag, whole.uploaded_ms, upload.record.metadata
+            upload.record.key, whole.version, len(data), whole.etag, whole.uploaded_ms, whole.metadata
         )
         self._contents.store(record, data)
         self._end(upload, UploadState.COMPLETED)

@@ -155,13 +155,12 @@ class FilesBucket:
         async with self._existing() as opened:
             return None if opened is None else opened.reader.find_upload(upload_id)
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
         if isinstance(
             body, _InlineBody
         ):  # a small last part; parts are always files, so that completing copies nothing
             body = await self._stage_file(BytesStream(body.data), body.size, ())
         assert isinstance(body, _FileBody)
-        part = PartRecord(number, etag, body.digests["md5"], body.size)
         file = body.name
         return await body.opened.committer.commit(lambda writer: writer.put_part(upload_id, part, file), body.settle)
 

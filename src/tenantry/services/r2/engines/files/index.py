@@ -69,9 +69,9 @@ _INSERT_UPLOAD: Final = "INSERT INTO uploads VALUES (?, ?, ?, ?, ?)"
 _END_UPLOAD: Final = "UPDATE uploads SET state = ? WHERE id = ?"
 _SELECT_EXPIRED: Final = "SELECT id FROM uploads WHERE created_ms < ? ORDER BY created_ms LIMIT ?"
 _DELETE_UPLOAD: Final = "DELETE FROM uploads WHERE id = ?"
-_SELECT_PARTS: Final = "SELECT number, etag, md5, size, file FROM parts WHERE upload = ?"
+_SELECT_PARTS: Final = "SELECT number, etag, md5, size, checksum, file FROM parts WHERE upload = ?"
 _SELECT_PART_FILE: Final = "SELECT file FROM parts WHERE upload = ? AND number = ?"
-_UPSERT_PART: Final = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)"
+_UPSERT_PART: Final = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _DELETE_PARTS: Final = "DELETE FROM parts WHERE upload = ?"
 
 Row = tuple[Any, ...]  # what SQLite returns; the columns of a STRICT table have the types that the schema says
@@ -86,6 +86,10 @@ def _rows(db: apsw.Connection, sql: str, parameters: tuple[object, ...] = ()) ->
 
 def _record(key: str, row: Row) -> ObjectRecord:
     return ObjectRecord(key, row[0], row[1], row[2], row[3], _decode_metadata(row[4]))
+
+
+def _part(row: Row) -> PartRecord:
+    return PartRecord(row[0], row[1], bytes(row[2]), row[3], bytes(row[4]))
 
 
 def _find_upload(db: apsw.Connection, upload_id: str) -> UploadRecord | None:
@@ -233,8 +237,8 @@ class IndexWriter:
     def _drop_parts(self, upload_id: str, keep: Sequence[str]) -> None:
         kept = frozenset(keep)
         for row in _rows(self._db, _SELECT_PARTS, (upload_id,)):
-            if row[4] not in kept:
-                self._condemn(row[4])
+            if row[5] not in kept:
+                self._condemn(row[5])
         self._db.execute(_DELETE_PARTS, (upload_id,))
 
     def _open_upload(self, upload_id: str) -> UploadRecord | None:
@@ -247,7 +251,7 @@ class IndexWriter:
         for (replaced,) in _rows(self._db, _SELECT_PART_FILE, (upload_id, part.number)):
             self._condemn(replaced)
         self._db.execute(_INSERT_FILE, (file,))
-        self._db.execute(_UPSERT_PART, (upload_id, part.number, part.etag, part.md5, part.size, file))
+        self._db.execute(_UPSERT_PART, (upload_id, part.number, part.etag, part.md5, part.size, part.checksum, file))
         return True
 
     def complete_upload(
@@ -257,8 +261,8 @@ class IndexWriter:
         if upload is None:
             return None
         rows = _rows(self._db, _SELECT_PARTS, (upload_id,))
-        whole = assemble({row[0]: PartRecord(row[0], row[1], bytes(row[2]), row[3]) for row in rows})
-        files = {row[0]: row[4] for row in rows}
+        whole = assemble({row[0]: _part(row) for row in rows})
+        files = {row[0]: row[5] for row in rows}
         segments = tuple((files[part.number], part.size) for part in whole.parts)
         self._drop_parts(upload_id, keep=[name for name, _ in segments])
         record = ObjectRecord(
@@ -267,7 +271,7 @@ class IndexWriter:
             sum(size for _, size in segments),
             whole.etag,
             whole.uploaded_ms,
-            upload.metadata,
+            whole.metadata,
         )
         # One part is one file, and then the kernel can send it.
         self._store(record, Placement(file=segments[0][0]) if len(segments) == 1 else Placement(segments=segments))

@@ -45,6 +45,7 @@ CREATE TABLE parts (
     etag   TEXT NOT NULL,
     md5    BLOB NOT NULL,
     size   INTEGER NOT NULL,
+    checksum BLOB NOT NULL,
     file   TEXT NOT NULL,
     PRIMARY KEY (upload, number)
 ) STRICT, WITHOUT ROWID;
