@@ -27,6 +27,10 @@ class S3Error(TenantryError):
         self.message = message
 
 
+_WRONG_SIGNATURE: Final = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your secret access key and signing method."
+)
 _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "AccessDenied": (403, "Access Denied"),
     "BadDigest": (400, "The checksum you specified did not match what we received."),
@@ -61,14 +65,12 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
     "RequestTimeTooSkewed": (
         403,
-        "The difference between the request time and the server's time is too large: "
-        f"at most {CLOCK_SKEW_SECONDS_MAX // 60} minutes. Set the clock of the client.",
+        f"The request time is more than {CLOCK_SKEW_SECONDS_MAX // 60} minutes from the server's: set the client's clock.",
     ),
     "RequestTimeout": (400, "Your socket connection was not read from or written to within the timeout period."),
     "SignatureDoesNotMatch": (
         403,
-        "The request signature we calculated does not match the signature you provided. "
-        "Check your secret access key and signing method.",
+        _WRONG_SIGNATURE,
     ),
     "Unauthorized": (401, "Unauthorized"),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),

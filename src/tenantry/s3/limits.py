@@ -65,7 +65,7 @@ SEND_BYTES: Final = 512 * KIB
 """Bytes of a body in one message to the server."""
 
 DRAIN_BYTES_MAX: Final = 256 * KIB
-"""What is read and dropped of a refused request's body, so that its client reads the answer instead of a reset. Ours."""
+"""What is read and dropped of a refused request's body, so that its client reads the answer and no reset. Ours."""
 
 BODY_IDLE_SECONDS_MAX: Final = 120
 """A request whose body brings nothing for that long is ended. Ours; S3 gives up after about 20 seconds."""

@@ -276,7 +276,7 @@ def _check_form(claim: Claim, request: SignedRequest) -> None:
         raise error("InvalidArgument", "SignedHeaders names a header twice, or too many.")
     present = {name for name, _ in request.headers}
     needed = {name for name in present if name.startswith(_MEANINGFUL)} | {"host"}
-    # A presigned URL says nothing of its payload: this header is then a remark, and the hash in it is checked all the same.
+    # A presigned URL says nothing of its payload: this header is then a remark.
     needed.discard("x-amz-content-sha256" if claim.expires_seconds is not None else "")
     if not needed <= signed:
         raise error("AccessDenied", "There were headers present in the request which were not signed")

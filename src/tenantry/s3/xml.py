@@ -26,7 +26,7 @@ _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # A string, because it names itself.
-Value: TypeAlias = Union[str, int, None, Mapping[str, "Value"], Sequence["Value"]]  # noqa: UP007
+Value: TypeAlias = Union[str, int, Mapping[str, "Value"], Sequence["Value"], None]  # noqa: UP007
 
 
 @dataclass(slots=True)

@@ -65,7 +65,8 @@ class Checksum:
     """One digest of a body that is to come.
 
     `expected` is what its sender says it is: the value, or how to get it once the body is in, or None to have it
-    computed only. `stored` keeps it with the object. `mismatch` makes the error from (expected, actual); without it R2's own.
+    computed only. `stored` keeps it with the object. `mismatch` makes the error from (expected, actual); without it
+    it is R2's own.
     """
 
     algorithm: str

@@ -81,6 +81,8 @@ class ListOptions:
     delimiter: str = ""
     cursor: str | None = None
     start_after: str | None = None
+    marker: str | None = None
+    """The last entry of the page before: an object's key, or a delimited prefix, which is then not entered again."""
     limit: int = LIST_LIMIT_MAX
     include: frozenset[str] = frozenset()
 

@@ -15,7 +15,7 @@ from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.engine import Assembly, Bucket, PutRequest, StagedBody
 from tenantry.services.r2.errors import checksum_mismatch, r2_error, type_error
 from tenantry.services.r2.limits import DELETE_KEYS_MAX, KEY_BYTES_MAX, PUT_BYTES_MAX, UPLOAD_DAYS_MAX
-from tenantry.services.r2.listing import successor
+from tenantry.services.r2.listing import after_entry, successor
 from tenantry.services.r2.model import (
     ListQuery,
     ObjectRecord,
@@ -128,6 +128,8 @@ class BucketRules:
             start = decoded
         if options.start_after is not None:
             start = max(start, successor(key_bytes(options.start_after)))
+        if options.marker is not None:
+            start = max(start, after_entry(options.marker, options.prefix, options.delimiter))
         page = await self._bucket.list(
             ListQuery(
                 prefix=key_bytes(options.prefix),
@@ -155,8 +157,8 @@ class BucketRules:
         checksums: tuple[Checksum, ...] = (),
     ) -> PartRecord:
         """That the upload is there is checked before the part's gigabytes are taken in, and again after."""
-        upload = await self._find_upload(key, upload_id)
-        if upload is None or upload.state is not UploadState.OPEN:
+        upload = await self.upload(key, upload_id)
+        if upload is None:
             raise r2_error("uploadPart", 10024)
         algorithm = upload.checksum_algorithm
         if algorithm is not None and algorithm not in {one.algorithm for one in checksums}:
@@ -168,6 +170,11 @@ class BucketRules:
             raise r2_error("uploadPart", 10024)
         return part
 
+    async def upload(self, key: str, upload_id: str) -> UploadRecord | None:
+        """The open upload of that key and id."""
+        upload = await self._find_upload(key, upload_id)
+        return upload if upload is not None and upload.state is UploadState.OPEN else None
+
     async def complete_upload(
         self,
         key: str,
@@ -177,7 +184,7 @@ class BucketRules:
         part_checksums: Mapping[int, bytes] | None = None,
         checksum: bytes | None = None,
     ) -> ObjectRecord:
-        """`part_checksums` and `checksum`: what the caller says of parts and of the whole, by the upload's algorithm."""
+        """`part_checksums` (by number) and `checksum` are the caller's, of parts and of the whole."""
         action = "completeMultipartUpload"
         upload = await self._find_upload(key, upload_id)
         if upload is None:
