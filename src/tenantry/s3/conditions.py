@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-
 from tenantry.services.r2.conditions import UNCONDITIONAL, Conditions, conditions_from_headers
 from tenantry.services.r2.model import ObjectRecord
 

@@ -229,7 +229,6 @@ async def test_the_checks_of_put_come_in_order(refused, chunked):
         ({"httpMetadata": {"cacheExpiry": "soon"}}, "put: Metadata missing or invalid (10029)"),
         ({"customMetadata": {"a": "\ud800"}}, "put: Metadata missing or invalid (10029)"),
         ({"storageClass": "Glacier"}, "put: The storage class is not valid"),
-        ({"ssecKey": bytes(32)}, "put: SSE-C (ssecKey) is not available"),
         ("text", "The options must be an object."),
     ],
 )

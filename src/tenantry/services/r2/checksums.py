@@ -22,12 +22,12 @@ FULL_OBJECT: Final = frozenset({"crc64nvme"})
 class Digest(Protocol):
     """As in hashlib."""
 
-    def update(self, data: bytes | memoryview, /) -> None: ...
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
 
     def digest(self) -> bytes: ...
 
 
-_Update = Callable[[bytes | memoryview, int], int]
+_Update = Callable[[bytes | bytearray | memoryview, int], int]
 _CRCS: Final[dict[str, tuple[_Update, int]]] = {
     "crc32": (zlib.crc32, 4),
     "crc32c": (crt.crc32c, 4),
@@ -42,7 +42,7 @@ class _Crc:
         self._update, self._size = _CRCS[name]
         self._value = 0
 
-    def update(self, data: bytes | memoryview, /) -> None:
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
         self._value = self._update(data, self._value)
 
     def digest(self) -> bytes:

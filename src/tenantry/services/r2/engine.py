@@ -21,23 +21,32 @@ from tenantry.services.r2.model import (
     ObjectMetadata,
     ObjectRecord,
     PartRecord,
+    UploadQuery,
     UploadRecord,
+    Usage,
     Window,
 )
+from tenantry.services.r2.settings import BucketSettings
 from tenantry.streams import ByteStream
 
 __all__ = ["Assembly", "Bucket", "Choose", "Engine", "PutRequest", "StagedBody"]
 
 Choose = Callable[[ObjectRecord], Window | None]
-"""Says which bytes of the object that was found are wanted; None for none of them. May raise; must be pure."""
+"""Says which of the stored bytes of the object that was found are wanted; None for none of them. May raise; is pure.
+
+The window is within what was staged, which for a sealed object is more than its `size`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutRequest:
-    """An object to be stored if `conditions` hold for the one that has the key now."""
+    """An object to be stored if `conditions` hold for the one that has the key now.
+
+    `size` is the object's own; the staged body is larger where it was sealed.
+    """
 
     key: str
     version: str
+    size: int
     etag: str
     uploaded_ms: int
     metadata: ObjectMetadata
@@ -98,12 +107,47 @@ class Bucket(Protocol):
         """Deletes the objects that are there, all in one step."""
         ...
 
+    async def delete_versions(self, versions: Sequence[tuple[str, str]]) -> int:
+        """Deletes those objects (key, version) that still have that version, in one step. How many there were."""
+        ...
+
+    async def change_storage_class(self, versions: Sequence[tuple[str, str]], storage_class: str) -> None:
+        """Gives those objects (key, version) that still have that version another class. All else of them stays."""
+        ...
+
     async def list(self, query: ListQuery) -> ListPage:
         """One page. It may hold fewer than `limit` entries and still have a `next_start`."""
         ...
 
-    async def create_upload(self, upload: UploadRecord, expired_before_ms: int) -> None:
-        """Remembers an upload. Uploads created before `expired_before_ms` may be dropped on this occasion."""
+    async def cursor_secret(self) -> bytes:
+        """16 random bytes that are this bucket's for as long as it lives; empty where nothing was ever written."""
+        ...
+
+    async def usage(self) -> Usage:
+        """What the bucket holds at this moment, exactly, for the price of a look-up: every write counts."""
+        ...
+
+    async def settings(self) -> BucketSettings:
+        """The bucket's settings. As cheap as a look-up in memory when the bucket is open."""
+        ...
+
+    async def change_settings(self, change: Callable[[BucketSettings], BucketSettings]) -> BucketSettings:
+        """Replaces the settings, in one step with reading them, and gives the new ones. `change` may run on any thread.
+
+        What it raises is raised here and changes nothing.
+        """
+        ...
+
+    async def create_upload(self, upload: UploadRecord, forget_before_ms: int) -> None:
+        """Remembers an upload. May drop ended ones that were created before `forget_before_ms` on this occasion."""
+        ...
+
+    async def list_uploads(self, query: UploadQuery) -> Sequence[UploadRecord]:
+        """At most `limit` open uploads, in order."""
+        ...
+
+    async def list_parts(self, upload_id: str, after: int, limit: int) -> Sequence[PartRecord]:
+        """At most `limit` parts of an open upload with a number above `after`, in order. Empty if there is none."""
         ...
 
     async def find_upload(self, upload_id: str) -> UploadRecord | None:
@@ -128,12 +172,23 @@ class Bucket(Protocol):
         """Ends an open upload and drops its parts. No effect on another."""
         ...
 
+    async def tidy(self) -> int:
+        """Gives back space that nothing refers to, and removes bodies that no record names. How many bodies.
+
+        There should never be such a body. It takes as long as the bucket has bodies, in a thread.
+        """
+        ...
+
 
 class Engine(Protocol):
     """The buckets of one account."""
 
     def bucket(self, name: str) -> Bucket:
         """The bucket of that name, which is a safe file name. Cheap; touches no disk."""
+        ...
+
+    async def bucket_names(self) -> Sequence[str]:
+        """The buckets that were written to and not deleted since, in any order; perhaps also some that were read."""
         ...
 
     async def delete_bucket(self, name: str) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "checksum_mismatch",
     "r2_error",
     "range_error",
+    "ssec_error",
     "type_error",
 ]
 
@@ -29,11 +30,42 @@ _TEXTS: Final = {
     10025: "One or more of the specified parts could not be found.",
     10029: "Metadata missing or invalid",
     10039: "The requested range is not satisfiable",
-    10042: "SSE-C (ssecKey) is not available on this platform. Leave the option out.",
     10048: "There was a problem with the multipart upload.",
     10062: "The storage class is not valid: use Standard or InfrequentAccess.",
     100100: "Your proposed upload exceeds the maximum allowed object size.",
 }
+
+
+_SSEC: Final = {
+    "key missing": (
+        (
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to "
+            "retrieve the object."
+        ),
+        10029,
+    ),
+    "wrong key": ("Access Denied", 10003),
+    "not encrypted": ("The encryption parameters are not applicable to this object.", 10029),
+    "part key missing": (
+        (
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate "
+            "encryption parameters."
+        ),
+        10029,
+    ),
+    "wrong part key": (
+        "The provided encryption parameters did not match the ones used originally to encrypt the object.",
+        10029,
+    ),
+    "upload not encrypted": (
+        (
+            "The multipart upload initiate did not request encryption. Please resend the request without sending "
+            "encryption parameters."
+        ),
+        10029,
+    ),
+}
+"""R2 documents none of these: the texts are S3's, the codes R2's for InvalidArgument and AccessDenied."""
 
 
 class BucketGone(Exception):
@@ -65,6 +97,12 @@ def checksum_mismatch(action: str, name: str, given: bytes, actual: bytes) -> Bi
         f"You provided a {algorithm} checksum with value: {given.hex()}\n"
         f"Actual {algorithm} was: {actual.hex()} (10037)"
     )
+
+
+def ssec_error(action: str, what: str) -> BindingError:
+    """A call whose customer key (SSE-C) is not that of the object or upload."""
+    text, code = _SSEC[what]
+    return BindingError(f"{action}: {text} ({code})")
 
 
 def type_error(message: str) -> BindingError:

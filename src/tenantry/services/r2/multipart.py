@@ -54,12 +54,16 @@ def joined_metadata(
     `given` (by part number) and `whole` are the checksums that the caller expects, by the upload's algorithm.
     """
     part_bytes = parts[0].size if parts else 0
+    metadata = msgspec.structs.replace(upload.metadata, part_bytes=part_bytes)
+    if metadata.encryption is not None:
+        encryption = msgspec.structs.replace(metadata.encryption, part_bytes=part_bytes)
+        metadata = msgspec.structs.replace(metadata, encryption=encryption)
     name = upload.checksum_algorithm
     if name is None:
-        return msgspec.structs.replace(upload.metadata, part_bytes=part_bytes)
+        return metadata
     if any(part.number in given and given[part.number] != part.checksum for part in parts):
         raise r2_error(_ACTION, 10025)
     joined = join_checksums(name, [(part.checksum, part.size) for part in parts])
     if whole is not None and whole != joined:
         raise checksum_mismatch(_ACTION, name, whole, joined)
-    return msgspec.structs.replace(upload.metadata, checksums={name: joined}, part_bytes=part_bytes)
+    return msgspec.structs.replace(metadata, checksums={name: joined})

@@ -140,7 +140,7 @@ class R2Object(_Result):
         self.uploaded = R2Date.of(record["uploaded"])
         self.checksums = R2Checksums(record["checksums"])
         self.storageClass: str = record["storageClass"]
-        self.ssecKeyMd5: str | None = None
+        self.ssecKeyMd5: str | None = record.get("ssecKeyMd5")
         self._has_http_metadata = "httpMetadata" in record
         self.httpMetadata = JsObject(
             (name, R2Date.of(value) if isinstance(value, datetime) else value)

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tenantry.errors import ConfigError
@@ -132,6 +133,14 @@ class FilesEngine:
         for left in self._root.glob(_DELETED_PREFIX + "*"):
             shutil.rmtree(left, ignore_errors=True)
         return fd
+
+    async def bucket_names(self) -> Sequence[str]:
+        return await self._threads.commit_job(self._names)
+
+    def _names(self) -> list[str]:
+        if not self._root.is_dir():
+            return []
+        return [entry.name for entry in os.scandir(self._root) if entry.is_dir() and not entry.name.startswith(".")]
 
     async def delete_bucket(self, name: str) -> None:
         while (change := self._changing.get(name)) is not None:
