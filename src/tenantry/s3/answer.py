@@ -47,7 +47,7 @@ def http_date(milliseconds: int) -> str:
 
 
 async def send_answer(answer: Answer, method: str, receive: Receive, send: Send) -> None:
-    """Raises StreamError when the body breaks off: the server then cuts the connection, and nobody takes it for whole."""
+    """Raises StreamError when the body breaks off: the server cuts the connection, so nobody takes it for whole."""
     body = answer.body
     length = answer.length
     if length is None:

@@ -11,6 +11,7 @@ from tenantry.s3.call import Call
 from tenantry.s3.errors import S3Error, error
 from tenantry.s3.limits import BUCKETS_PER_PAGE_MAX, XML_BYTES_MAX
 from tenantry.s3.metadata import refuse_unsupported
+from tenantry.s3.xml import Value
 from tenantry.services.r2.options import ListOptions
 
 __all__ = [
@@ -123,6 +124,5 @@ async def get_bucket_location(call: Call) -> Answer:
 
 async def get_bucket_encryption(call: Call) -> Answer:
     """R2's fixed answer."""
-    default = {"SSEAlgorithm": "AES256"}
-    rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+    rule: Value = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}
     return xml_answer("ServerSideEncryptionConfiguration", {"Rule": rule})

@@ -60,7 +60,7 @@ class Call:
         return parse_untrusted(await read_whole(self.payload, bytes_max), root)
 
     def failure_of(self, failure: BindingError | StreamError) -> S3Error:
-        """What the client is told when R2's rules refuse, or the body broke off: what is wrong with the body is first."""
+        """What the client is told when R2's rules refuse or the body broke off: first what is wrong with the body."""
         if self.payload.failure is not None:
             return self.payload.failure
         return from_binding(failure) if isinstance(failure, BindingError) else error("IncompleteBody")

@@ -17,6 +17,7 @@ from tenantry.s3.errors import error, from_binding
 from tenantry.s3.limits import COPY_BYTES_MAX
 from tenantry.s3.metadata import checksum_fields, etag_of, metadata_options, refuse_unsupported
 from tenantry.s3.payload import CHECKSUM_HEADER, algorithm_named
+from tenantry.s3.ssec import ssec_headers, ssec_key_of
 from tenantry.s3.times import iso_time
 from tenantry.services.r2.checksums import CHECKSUM_BYTES, Checksum
 from tenantry.services.r2.model import ObjectMetadata, ObjectRecord
@@ -26,6 +27,7 @@ from tenantry.streams import ByteStream
 
 __all__ = ["copy_object", "copy_source"]
 
+_CHANGING: Final = frozenset({"x-amz-storage-class", "x-amz-server-side-encryption-customer-algorithm"})
 _COPY_RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 
 
@@ -56,7 +58,8 @@ async def copy_source(call: Call) -> AsyncIterator[tuple[ObjectRecord, ByteStrea
         if match is None or int(match[2]) < int(match[1]):
             raise error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
         wanted = RangeRequest(offset=int(match[1]), length=int(match[2]) - int(match[1]) + 1)
-    found = await bucket.get(valid_key("get", key), GetOptions(conditions, wanted))
+    ssec_key = ssec_key_of(call.request.headers, "x-amz-copy-source-")
+    found = await bucket.get(valid_key("get", key), GetOptions(conditions, wanted, ssec_key))
     if found is None:
         raise error("NoSuchKey")
     record, window, body = found
@@ -81,7 +84,7 @@ async def copy_object(call: Call) -> Answer:
     if "x-amz-copy-source-range" in headers:
         raise call.not_implemented_header("x-amz-copy-source-range")
     to_itself = _source_of(call) == (call.request.bucket, call.request.key)
-    if to_itself and directive == "COPY" and "x-amz-storage-class" not in headers:
+    if to_itself and directive == "COPY" and not _CHANGING.intersection(headers):
         raise error(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -95,6 +98,7 @@ async def copy_object(call: Call) -> Answer:
             metadata=metadata,
             conditions=conditions_of(headers, "cf-copy-destination-"),
             checksums=_checksums(call, source),
+            ssec_key=ssec_key_of(headers),
         )
         try:
             record = await call.bucket.put(call.key, body, options)
@@ -104,10 +108,12 @@ async def copy_object(call: Call) -> Answer:
             raise error("InternalError") from failure
     if record is None:
         raise error("PreconditionFailed")
-    return xml_answer(
+    answer = xml_answer(
         "CopyObjectResult",
         {"ETag": etag_of(record), "LastModified": iso_time(record.uploaded_ms), **checksum_fields(record)},
     )
+    answer.headers |= ssec_headers(record.metadata.encryption)
+    return answer
 
 
 def _metadata(directive: str, source: ObjectRecord, given: ObjectMetadata) -> ObjectMetadata:

@@ -65,7 +65,7 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
     "RequestTimeTooSkewed": (
         403,
-        f"The request time is more than {CLOCK_SKEW_SECONDS_MAX // 60} minutes from the server's: set the client's clock.",
+        f"The request time is more than {CLOCK_SKEW_SECONDS_MAX // 60} minutes from ours: set the client's clock.",
     ),
     "RequestTimeout": (400, "Your socket connection was not read from or written to within the timeout period."),
     "SignatureDoesNotMatch": (

@@ -67,5 +67,8 @@ SEND_BYTES: Final = 512 * KIB
 DRAIN_BYTES_MAX: Final = 256 * KIB
 """What is read and dropped of a refused request's body, so that its client reads the answer and no reset. Ours."""
 
+DRAIN_SECONDS_MAX: Final = 5
+"""How long that may take. Ours."""
+
 BODY_IDLE_SECONDS_MAX: Final = 120
 """A request whose body brings nothing for that long is ended. Ours; S3 gives up after about 20 seconds."""

@@ -11,7 +11,7 @@ from tenantry.s3.answer import Answer, xml_answer
 from tenantry.s3.call import Call
 from tenantry.s3.errors import error
 from tenantry.s3.limits import LIST_KEYS_MAX
-from tenantry.s3.metadata import etag_of, storage_class_of
+from tenantry.s3.metadata import etag_of, storage_class_name
 from tenantry.s3.times import iso_time
 from tenantry.s3.xml import Value, url_encoded
 from tenantry.services.r2.model import ObjectRecord
@@ -63,7 +63,7 @@ class _Listing:
             "LastModified": iso_time(record.uploaded_ms),
             "ETag": etag_of(record),
             "Size": record.size,
-            "StorageClass": storage_class_of(record),
+            "StorageClass": storage_class_name(record.metadata),
             "Owner": None if owner is None else {"ID": owner, "DisplayName": owner},
         }
 

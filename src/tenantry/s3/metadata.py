@@ -13,7 +13,7 @@ from tenantry.s3.answer import http_date
 from tenantry.s3.errors import S3Error, not_implemented
 from tenantry.s3.payload import CHECKSUM_HEADER
 from tenantry.services.r2.checksums import CHECKSUM_BYTES, FULL_OBJECT
-from tenantry.services.r2.model import ObjectRecord
+from tenantry.services.r2.model import ObjectMetadata, ObjectRecord
 
 __all__ = [
     "checksum_fields",
@@ -22,7 +22,7 @@ __all__ = [
     "metadata_options",
     "record_headers",
     "refuse_unsupported",
-    "storage_class_of",
+    "storage_class_name",
 ]
 
 _META: Final = "x-amz-meta-"
@@ -122,8 +122,8 @@ def etag_of(record: ObjectRecord) -> str:
     return f'"{record.etag}"'
 
 
-def storage_class_of(record: ObjectRecord) -> str:
-    return _STORAGE_CLASS_NAMES.get(record.metadata.storage_class, "STANDARD")
+def storage_class_name(metadata: ObjectMetadata) -> str:
+    return _STORAGE_CLASS_NAMES.get(metadata.storage_class, "STANDARD")
 
 
 def record_headers(record: ObjectRecord) -> dict[str, str]:

@@ -13,10 +13,12 @@ from tenantry.s3.conditions import conditions_of, is_not_modified
 from tenantry.s3.errors import error, from_binding
 from tenantry.s3.limits import LIST_KEYS_MAX, XML_BYTES_MAX
 from tenantry.s3.metadata import checksum_headers, etag_of, metadata_options, record_headers, refuse_unsupported
+from tenantry.s3.ssec import ssec_headers, ssec_key_of
 from tenantry.s3.xml import Value
 from tenantry.services.r2.model import ObjectRecord, Window
 from tenantry.services.r2.options import GetOptions, part_number, put_options, valid_key
 from tenantry.services.r2.ranges import WHOLE, RangeRequest, range_from_header
+from tenantry.services.r2.ssec import check_object_key
 
 __all__ = ["delete_object", "delete_objects", "get_object", "head_object", "put_object"]
 
@@ -36,7 +38,9 @@ async def put_object(call: Call) -> Answer:
     refuse_unsupported(headers)
     key = call.key
     options = put_options("put", metadata_options(headers))
-    options = replace(options, conditions=conditions_of(headers), checksums=call.payload.checks)
+    options = replace(
+        options, conditions=conditions_of(headers), checksums=call.payload.checks, ssec_key=ssec_key_of(headers)
+    )
     if call.payload.length is None:
         raise error("MissingContentLength")
     try:
@@ -45,14 +49,16 @@ async def put_object(call: Call) -> Answer:
         raise call.failure_of(failure) from failure
     if record is None:
         raise error("PreconditionFailed")
-    return Answer(headers={"etag": etag_of(record), **checksum_headers(record)})
+    return Answer(
+        headers={"etag": etag_of(record), **checksum_headers(record), **ssec_headers(record.metadata.encryption)}
+    )
 
 
 async def get_object(call: Call) -> Answer:
     call.refuse_version()
     conditions = conditions_of(call.request.headers)
-    part = part_of(call)
-    found = await call.bucket.get(call.key, GetOptions(conditions, _range(call, part), part))
+    part, ssec_key = part_of(call), ssec_key_of(call.request.headers)
+    found = await call.bucket.get(call.key, GetOptions(conditions, _range(call, part), ssec_key, part))
     if found is None:
         raise error("NoSuchKey")
     record, window, body = found
@@ -63,7 +69,7 @@ async def get_object(call: Call) -> Answer:
     if _range_is_stale(call, record):
         await body.aclose()
         # The object is another than the client has a part of: it gets the whole (RFC 9110, section 13.1.5).
-        found = await call.bucket.get(call.key, GetOptions())
+        found = await call.bucket.get(call.key, GetOptions(ssec_key=ssec_key))
         if found is None or found[2] is None:
             raise error("NoSuchKey")
         record, window, body = found[0], Window(0, found[0].size), found[2]
@@ -75,6 +81,7 @@ async def head_object(call: Call) -> Answer:
     record = await call.bucket.head(call.key)
     if record is None:
         raise error("NoSuchKey")
+    check_object_key("head", record, ssec_key_of(call.request.headers))
     conditions = conditions_of(call.request.headers)
     if not conditions.holds(record):
         if is_not_modified(conditions, record):
@@ -93,7 +100,7 @@ async def head_object(call: Call) -> Answer:
 
 
 def _answer(call: Call, record: ObjectRecord, window: Window, answer: Answer) -> Answer:
-    headers = record_headers(record)
+    headers = record_headers(record) | ssec_headers(record.metadata.encryption)
     whole = window.length == record.size
     if call.header("x-amz-checksum-mode") == "ENABLED" and whole:
         headers |= checksum_headers(record)

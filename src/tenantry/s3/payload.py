@@ -16,12 +16,21 @@ from typing import Any, Final
 from tenantry.errors import StreamError
 from tenantry.s3.chunked import STREAMING_FORMS, ChunkedDecoder, ChunkSigner
 from tenantry.s3.errors import S3Error, error, not_implemented
-from tenantry.s3.limits import BODY_IDLE_SECONDS_MAX
+from tenantry.s3.limits import BODY_IDLE_SECONDS_MAX, DRAIN_SECONDS_MAX
 from tenantry.s3.request import S3Request
 from tenantry.s3.sigv4 import UNSIGNED_PAYLOAD, Claim
 from tenantry.services.r2.checksums import CHECKSUM_BYTES, Checksum, digest_of
 
-__all__ = ["CHECKSUM_HEADER", "Payload", "Receive", "algorithm_named", "payload_hash", "read_whole"]
+__all__ = [
+    "CHECKSUM_HEADER",
+    "Payload",
+    "Receive",
+    "algorithm_named",
+    "decoded_checksum",
+    "drop",
+    "payload_hash",
+    "read_whole",
+]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -75,13 +84,14 @@ class Payload:
     the checksum that came with it, or will in a trailer.
     """
 
-    def __init__(self, receive: Receive, request: S3Request, hashed: str, signer: ChunkSigner) -> None:
-        """`hashed` is what `payload_hash` gave. Raises S3Error."""
+    def __init__(
+        self, receive: Receive, request: S3Request, hashed: str, signer: ChunkSigner, *, checksums: bool
+    ) -> None:
+        """`hashed` is what `payload_hash` gave. Without `checksums` such headers are not of this body. Raises S3Error."""
         self.failure: S3Error | None = None
         self.length: int | None = request.length
         self.checksum: str | None = None
         self.checks: tuple[Checksum, ...] = ()
-        self.untouched = True
         self._receive = receive
         self._pieces: list[bytes] = []
         self._rest = b""
@@ -98,7 +108,8 @@ class Payload:
         elif hashed != UNSIGNED_PAYLOAD:
             self.checks += (_content_sha256(hashed),)
         self._add_md5(request)
-        self._add_checksum(request, trailers)
+        if checksums:
+            self._add_checksum(request, trailers)
 
     def _add_md5(self, request: S3Request) -> None:
         given = request.header("content-md5")
@@ -161,7 +172,6 @@ class Payload:
         return chunk
 
     async def _fetch(self) -> None:
-        self.untouched = False
         try:
             async with asyncio.timeout(BODY_IDLE_SECONDS_MAX):
                 message = await self._receive()
@@ -193,15 +203,25 @@ class Payload:
             return
         if self.failure is not None and self.failure.name in ("ClientDisconnect", "RequestTimeout"):
             return
-        while not self._ended:
-            async with asyncio.timeout(BODY_IDLE_SECONDS_MAX):
-                message = await self._receive()
-            self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        self._ended = True
+        await drop(self._receive)
 
     async def aclose(self) -> None:
         """The server drops what was not read, with the connection if need be."""
         self._pieces = []
         self._rest = b""
+
+
+async def drop(receive: Receive) -> None:
+    """Reads a body to its end, for nobody. Stops when nothing more comes."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS_MAX):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
 
 
 _OTHER_CHECKSUM_HEADERS: Final = frozenset(

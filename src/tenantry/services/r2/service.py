@@ -160,7 +160,7 @@ class BucketRules:
         checksums: Sequence[Checksum],
         cipher: Cipher | None,
     ) -> tuple[StagedBody, Mapping[str, bytes]]:
-        """The body, sealed if there is a cipher, and the digests of what it was before, which are as its sender says."""
+        """The body, sealed if there is a cipher, and the digests of what it was before: as its sender says they are."""
         algorithms = {one.algorithm for one in checksums}
         stream = BytesStream(value) if isinstance(value, bytes) else value
         try:

@@ -83,7 +83,10 @@ _DELETE_UPLOAD: Final = "DELETE FROM uploads WHERE id = ?"
 _SELECT_PARTS: Final = (
     "SELECT number, etag, md5, size, uploaded_ms, checksum, file, file_bytes FROM parts WHERE upload = ?"
 )
-_SELECT_SOME_PARTS: Final = "SELECT number, etag, md5, size, uploaded_ms, checksum FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"
+_SELECT_SOME_PARTS: Final = (
+    "SELECT number, etag, md5, size, uploaded_ms, checksum FROM parts WHERE upload = ? AND number > ? "
+    "ORDER BY number LIMIT ?"
+)
 _SELECT_PART_FILE: Final = "SELECT file, size FROM parts WHERE upload = ? AND number = ?"
 _UPSERT_PART: Final = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE_PARTS: Final = "DELETE FROM parts WHERE upload = ?"
