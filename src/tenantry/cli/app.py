@@ -11,6 +11,9 @@ from tenantry.cli import output
 from tenantry.cli.deploy import deploy
 from tenantry.cli.dev import dev
 from tenantry.cli.doctor import doctor
+from tenantry.cli.init import init
+from tenantry.cli.keys import keys
+from tenantry.cli.serve import serve
 from tenantry.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -24,7 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(dev)
+app.command()(init)
+app.command()(serve)
 app.command()(deploy)
+app.add_typer(keys, name="keys")
 app.command()(doctor)
 
 

@@ -136,6 +136,28 @@ class Client:
         found: list[dict[str, Any]] = self._call("GET", f"{self.url}/tenantry/v1/processes")
         return found
 
+    def create_api_key(self, user: str) -> dict[str, str]:
+        """A key for a user of the data plane; `key` in it is shown this once."""
+        made: dict[str, str] = self._call("POST", f"{self.url}/tenantry/v1/api_keys", json={"user": user})
+        return made
+
+    def api_keys(self, user: str | None) -> Iterator[dict[str, str]]:
+        parameters = {} if user is None else {"user": user}
+        page = 1
+        while True:
+            items = self._call(
+                "GET",
+                f"{self.url}/tenantry/v1/api_keys",
+                params={**parameters, "page": page, "per_page": _PAGE_ITEMS},
+            )
+            yield from items
+            if len(items) < _PAGE_ITEMS:
+                return
+            page += 1
+
+    def revoke_api_key(self, key_id: str) -> None:
+        self._call("DELETE", f"{self.url}/tenantry/v1/api_keys/{quote(key_id, safe='')}")
+
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Any]:
         page = 1
         while True:

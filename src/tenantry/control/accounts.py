@@ -63,19 +63,22 @@ class Accounts:
             row = connection.execute(select(accounts).where(accounts.c.id == account_id)).first()
         return None if row is None else Account(row.id, row.name, row.created_on)
 
-    def issue_token(self, account_id: str, name: str, *, replace: bool = False) -> str:
-        """A new token: the only time it is in clear. `replace` revokes the account's older ones of that name."""
+    def issue_token(self, account_id: str, name: str) -> str:
+        """A new token: the only time it is in clear."""
         token_id = secrets.token_hex(8)
         token = f"tnt_{token_id}_{secrets.token_urlsafe(32)}"
         with self._database.write() as connection:
-            if replace:
-                connection.execute(delete(tokens).where(tokens.c.account_id == account_id, tokens.c.name == name))
             connection.execute(
                 insert(tokens).values(
                     id=token_id, account_id=account_id, name=name, digest=_digest(token), created_on=now()
                 )
             )
         return token
+
+    def revoke_tokens(self, account_id: str, name: str) -> None:
+        """All of the account's that have that name."""
+        with self._database.write() as connection:
+            connection.execute(delete(tokens).where(tokens.c.account_id == account_id, tokens.c.name == name))
 
     def verify_token_untrusted(self, token: str) -> Token | None:
         """Who a bearer token stands for; None for any that is not valid."""

@@ -14,10 +14,11 @@ from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
+from tenantry.control.routes.api_keys import api_key_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
-from tenantry.control.routes.platform import Processes, platform_routes
+from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
 from tenantry.control.store import Store
@@ -32,14 +33,13 @@ def create_app(
     bundles: BundleStore,
     deployments: Deployments,
     services: InstalledServices,
-    *,
-    processes: Processes = tuple,
+    watch: Watch,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
-    `processes` lists the live worker processes.
+    `watch` tells how the platform is.
     """
     threads = Threads()
     deployer = Deployer(store, deployments, threads)
@@ -59,7 +59,11 @@ def create_app(
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(
-        route_handlers=[Router("/client/v4", route_handlers=routes), *platform_routes(processes)],
+        route_handlers=[
+            Router("/client/v4", route_handlers=routes),
+            *platform_routes(watch),
+            *api_key_routes(store.api_keys, threads),
+        ],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.

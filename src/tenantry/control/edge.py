@@ -17,7 +17,7 @@ from tenantry.control.threads import Threads
 __all__ = ["Edge", "token_of"]
 
 _SCOPE_KEY = "tenantry.token"
-_PUBLIC_PATHS = frozenset({"/healthz"})
+_PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class Edge:

@@ -25,6 +25,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         """
+        CREATE TABLE api_keys (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            user_name TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            created_on TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX api_keys_user ON api_keys (account_id, user_name)",
+        """
         CREATE TABLE dispatch_namespaces (
             id TEXT PRIMARY KEY NOT NULL,
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,

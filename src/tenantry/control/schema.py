@@ -28,6 +28,17 @@ tokens = Table(
     Column("created_on", Text, nullable=False),
 )
 
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 16 hex digits, a part of the key, not secret
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the whole key
+    Column("created_on", Text, nullable=False),
+)
+Index("api_keys_user", api_keys.c.account_id, api_keys.c.user_name)
+
 dispatch_namespaces = Table(
     "dispatch_namespaces",
     METADATA,

@@ -36,8 +36,8 @@ class BadRequest(Exception):
         self.reason = reason
 
 
-def read_request(scope: Scope) -> RequestValue:
-    """The request without its body. Raises BadRequest."""
+def read_request(scope: Scope, dropped: frozenset[bytes] = frozenset()) -> RequestValue:
+    """The request without its body, and without headers in `dropped`. Raises BadRequest."""
     host = b""
     size = 0
     headers: list[tuple[str, str]] = []
@@ -48,7 +48,7 @@ def read_request(scope: Scope) -> RequestValue:
             if host:
                 raise BadRequest(400, "The request has more than one Host header.")
             host = value
-        if name in _CONNECTION_HEADERS or name in _EDGE_HEADERS:
+        if name in _CONNECTION_HEADERS or name in _EDGE_HEADERS or name in dropped:
             continue
         headers.append((name.decode("latin-1"), value.decode("latin-1")))
     if size > REQUEST_HEADER_BYTES_MAX:
