@@ -20,6 +20,7 @@ from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_route
 from tenantry.control.routes.kv import kv_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
+from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import script_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
@@ -55,6 +56,7 @@ def create_app(
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
+        *s3_credential_routes(store.s3_credentials, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
     ]

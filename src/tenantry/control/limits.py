@@ -32,6 +32,7 @@ NAMESPACE_NAME_CHARACTERS_MAX = 64
 KV_TITLE_BYTES_MAX = 512
 # Cloudflare: 3 to 63, as in S3.
 BUCKET_NAME_CHARACTERS_MAX = 63
+S3_CREDENTIAL_NAME_CHARACTERS_MAX = 120
 DATABASE_NAME_CHARACTERS_MAX = 128
 
 # Cloudflare: 128 variables a Worker on paid plans, 5 KB each; other bindings are not counted there.

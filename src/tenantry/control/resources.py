@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from tenantry.control.clock import now
@@ -136,12 +136,31 @@ class Resources:
         self._insert(r2_buckets, taken, account_id=account_id, name=name, created_on=made.created_on)
         return made
 
-    def buckets(self, account_id: str, *, after: str, contains: str, size: int, descending: bool) -> list[Bucket]:
+    def find_bucket(self, account_id: str, name: str) -> Bucket | None:
+        query = select(r2_buckets.c.name, r2_buckets.c.created_on)
+        with self._database.read() as connection:
+            row = connection.execute(
+                query.where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+            ).first()
+        return None if row is None else Bucket(*row)
+
+    def delete_bucket(self, account_id: str, name: str) -> None:
+        """Forgets a bucket, and the access keys that are for it alone. Its bytes are the service's to delete."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(r2_buckets).where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+            )
+
+    def buckets(
+        self, account_id: str, *, after: str, contains: str, size: int, descending: bool, prefix: str = ""
+    ) -> list[Bucket]:
         """At most `size` buckets by name, beginning behind `after` (an empty text: at the start)."""
         name = r2_buckets.c.name
         query = select(name, r2_buckets.c.created_on).where(r2_buckets.c.account_id == account_id)
         if contains:
             query = query.where(name.contains(contains, autoescape=True))
+        if prefix:
+            query = query.where(name.startswith(prefix, autoescape=True))
         if after:
             query = query.where(name < after if descending else name > after)
         with self._database.read() as connection:

@@ -1,4 +1,4 @@
-"""The S3 protocol in front of R2: signatures, XML, headers. What a bucket does with it all is `services.r2`'s to say."""
+"""The S3 protocol in front of R2: signatures, XML, headers. What a bucket does is `services.r2`'s to say."""
 
 from tenantry.s3.app import DOMAINS_DEFAULT, S3Endpoint
 from tenantry.s3.directory import BucketEntry, Credential, Directory, Permission

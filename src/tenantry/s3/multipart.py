@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from tenantry.errors import BindingError, StreamError
@@ -195,7 +196,7 @@ def _parts(root: Element, algorithm: str | None) -> tuple[list[tuple[int, str]],
         parts.append((int(number), valid_token("s3", etag.strip().strip('"'), 10025)))
         if algorithm is not None and (given := part.value(f"Checksum{algorithm.upper()}")) is not None:
             checksums[int(number)] = decoded_checksum(algorithm, given)
-    if any(following <= number for (number, _), (following, _) in zip(parts, parts[1:], strict=False)):
+    if any(following <= number for (number, _), (following, _) in pairwise(parts)):
         raise error("InvalidPartOrder")
     return parts, checksums
 

@@ -87,7 +87,7 @@ class Payload:
     def __init__(
         self, receive: Receive, request: S3Request, hashed: str, signer: ChunkSigner, *, checksums: bool
     ) -> None:
-        """`hashed` is what `payload_hash` gave. Without `checksums` such headers are not of this body. Raises S3Error."""
+        """`hashed` is what `payload_hash` gave. `checksums`: such headers are of this body. Raises S3Error."""
         self.failure: S3Error | None = None
         self.length: int | None = request.length
         self.checksum: str | None = None

@@ -220,7 +220,20 @@ def test_a_signal_stops_it_with_status_0(
     monkeypatch.setattr(dev, "write_devfile", write_then_signal)
     monkeypatch.setattr("tenantry.cli.compose.running", running)
 
-    code = run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0", "--isolation", "none")
+    code = run(
+        "dev",
+        str(folder),
+        "--data",
+        str(data),
+        "--port",
+        "0",
+        "--control-port",
+        "0",
+        "--s3-port",
+        "0",
+        "--isolation",
+        "none",
+    )
 
     assert code == 0
     assert running.stopped
@@ -237,7 +250,9 @@ def test_a_port_in_use_is_one_line_that_says_how_to_choose_another(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        code = run("dev", str(folder), "--data", str(data), "--port", str(port), "--control-port", "0")
+        code = run(
+            "dev", str(folder), "--data", str(data), "--port", str(port), "--control-port", "0", "--s3-port", "0"
+        )
 
     assert code == 1
     assert capsys.readouterr().err.startswith(
@@ -262,7 +277,7 @@ def test_a_missing_sandbox_layer_is_one_line(
 
     monkeypatch.setattr("tenantry.cli.compose.running", refuse)
 
-    assert run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0") == 1
+    assert run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0", "--s3-port", "0") == 1
     assert capsys.readouterr().err == "error: landlock: not in this kernel\n"
 
 
