@@ -34,8 +34,8 @@ class Customer:
     @classmethod
     def of(cls, deployed: Deployed) -> Customer:
         resources = deployed.resources
-        first = [next(iter(kind), None) for kind in (resources.kv, resources.r2, resources.d1)]
-        return cls(deployed.name, *first)
+        kv, r2, d1 = (next(iter(kind), None) for kind in (resources.kv, resources.r2, resources.d1))
+        return cls(deployed.name, kv, r2, d1)
 
 
 def write_devfile(

@@ -55,9 +55,12 @@ class StoreDirectory:
             raise S3Error("InvalidBucketName", 400, error.message) from error
         return True
 
-    async def delete_bucket(self, name: str) -> None:
+    async def delete_bucket(self, name: str) -> bool:
+        # The bytes first: after a crash in between the same call finds an empty bucket and ends what was begun.
+        if not await self._r2.delete_if_empty(name):
+            return False
         await asyncio.to_thread(self._store.resources.delete_bucket, self.account_id, name)
-        await self._r2.delete(name)
+        return True
 
 
 def _entry(bucket: Bucket) -> BucketEntry:

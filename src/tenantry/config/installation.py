@@ -99,8 +99,11 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
     for key in ("port", "control_port", "s3_port"):
         if not 0 <= getattr(content, key) <= 65535:
             raise ConfigError(f"{where}{key} is {getattr(content, key)}, which is not a port")
-    places = ((content.host, content.port), (content.control_host, content.control_port))
-    places += ((content.s3_host, content.s3_port),)
+    places = [
+        (content.host, content.port),
+        (content.control_host, content.control_port),
+        (content.s3_host, content.s3_port),
+    ]
     listening = [place for place in places if place[1] != 0]
     if len(set(listening)) < len(listening):
         raise ConfigError(f"{where}tenants, control plane and S3 need a port each: see port, control_port and s3_port")

@@ -55,7 +55,7 @@ def create_app(
         *account_routes(store.accounts, threads),
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
-        *r2_routes(store.resources, threads),
+        *r2_routes(store.resources, services, threads),
         *s3_credential_routes(store.s3_credentials, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),

@@ -139,6 +139,10 @@ r2_buckets = Table(
     Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("created_on", Text, nullable=False),
+    # The bucket's own settings have the storage class that counts: this one is what listings show.
+    Column("storage_class", Text, nullable=False),
+    Column("jurisdiction", Text, nullable=False),
+    Column("location", Text),
 )
 
 S3Permission = Literal["admin-read-write", "admin-read-only", "object-read-write", "object-read-only"]

@@ -12,7 +12,6 @@ from tenantry.s3.errors import S3Error, error
 from tenantry.s3.limits import BUCKETS_PER_PAGE_MAX, XML_BYTES_MAX
 from tenantry.s3.metadata import refuse_unsupported
 from tenantry.s3.xml import Value
-from tenantry.services.r2.options import ListOptions
 
 __all__ = [
     "create_bucket",
@@ -111,10 +110,8 @@ async def head_bucket(call: Call) -> Answer:
 
 async def delete_bucket(call: Call) -> Answer:
     refuse_unsupported(call.request.headers)
-    page = await call.bucket.list(ListOptions(limit=1))
-    if page.objects:
+    if not await call.directory.delete_bucket(call.request.bucket):
         raise error("BucketNotEmpty")
-    await call.directory.delete_bucket(call.request.bucket)
     return Answer(204)
 
 

@@ -57,6 +57,6 @@ class Directory(Protocol):
         """False if there is one of that name. Raises S3Error (InvalidBucketName)."""
         ...
 
-    async def delete_bucket(self, name: str) -> None:
-        """Forgets the bucket. No effect if there is none."""
+    async def delete_bucket(self, name: str) -> bool:
+        """False, and no effect, if there is something in it."""
         ...

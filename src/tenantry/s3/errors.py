@@ -8,11 +8,11 @@ The names and statuses are those of developers.cloudflare.com/r2/api/error-codes
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from tenantry.errors import BindingError, TenantryError
 from tenantry.s3.limits import CLOCK_SKEW_SECONDS_MAX
+from tenantry.services.r2.errors import R2Error
 
 __all__ = ["S3Error", "error", "from_binding", "not_implemented"]
 
@@ -98,8 +98,6 @@ _BY_NUMBER: Final = {
 }
 """R2's number to S3's name."""
 
-_BINDING_MESSAGE: Final = re.compile(r"[A-Za-z]+: (?P<text>.*) \((?P<code>\d+)\)", re.DOTALL)
-
 
 def error(name: str, message: str | None = None) -> S3Error:
     """The error of that name, in R2's words if no others are given."""
@@ -113,8 +111,7 @@ def not_implemented(what: str) -> S3Error:
 
 
 def from_binding(failure: BindingError) -> S3Error:
-    """What R2's rules refused, as S3 says it. Their messages are `<action>: <text> (<number>)`."""
-    match = _BINDING_MESSAGE.fullmatch(failure.message)
-    if match is None:  # a TypeError or RangeError: the request has a value of a wrong shape
+    """What R2's rules refused, as S3 says it."""
+    if not isinstance(failure, R2Error):  # a TypeError or RangeError: the request has a value of a wrong shape
         return error("InvalidArgument", failure.message)
-    return error(_BY_NUMBER.get(int(match["code"]), "InvalidRequest"), match["text"])
+    return error(_BY_NUMBER.get(failure.code, "InvalidRequest"), failure.text)

@@ -47,6 +47,10 @@ class R2Service:
     async def delete(self, resource_id: str) -> None:
         await self.engine.delete_bucket(_checked(resource_id))
 
+    async def delete_if_empty(self, resource_id: str) -> bool:
+        """Removes a bucket that holds no object; False, and no effect, where it does."""
+        return await self.engine.delete_bucket(_checked(resource_id), if_empty=True)
+
     async def aclose(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()

@@ -92,8 +92,9 @@ class Bucket(Protocol):
         """
         ...
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
-        """Takes in exactly `size` bytes; memory stays flat however many they are. The caller closes the stream.
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+        """Takes in exactly `size` bytes (None: all there are); memory stays flat however many they are. The caller
+        closes the stream.
 
         Raises StreamError when the stream ends early, goes on after `size` bytes, or breaks off; nothing is kept then.
         """
@@ -191,8 +192,12 @@ class Engine(Protocol):
         """The buckets that were written to and not deleted since, in any order; perhaps also some that were read."""
         ...
 
-    async def delete_bucket(self, name: str) -> None:
-        """Removes the bucket and all its bytes. No effect if there is none. A later `bucket` finds it empty."""
+    async def delete_bucket(self, name: str, *, if_empty: bool = False) -> bool:
+        """Removes the bucket and all its bytes. No effect if there is none. A later `bucket` finds it empty.
+
+        `if_empty`: only if it holds no object, which no write can change in between; False where it does. Uploads that
+        are open do not keep it.
+        """
         ...
 
     async def aclose(self) -> None:

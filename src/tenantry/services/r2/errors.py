@@ -11,6 +11,7 @@ from tenantry.errors import BindingError
 
 __all__ = [
     "BucketGone",
+    "R2Error",
     "checksum_mismatch",
     "r2_error",
     "range_error",
@@ -72,9 +73,18 @@ class BucketGone(Exception):
     """The bucket was deleted, or the service closed, while the operation ran. Engines raise it; rules translate it."""
 
 
-def r2_error(action: str, code: int) -> BindingError:
+class R2Error(BindingError):
+    """An error with one of R2's codes. Other edges than a Worker's binding have their own words around `text`."""
+
+    def __init__(self, action: str, text: str, code: int) -> None:
+        super().__init__(f"{action}: {text} ({code})")
+        self.text = text
+        self.code = code
+
+
+def r2_error(action: str, code: int) -> R2Error:
     """The error of `action` with one of R2's codes."""
-    return BindingError(f"{action}: {_TEXTS[code]} ({code})")
+    return R2Error(action, _TEXTS[code], code)
 
 
 _LABELS: Final = {
@@ -89,20 +99,22 @@ _LABELS: Final = {
 }
 
 
-def checksum_mismatch(action: str, name: str, given: bytes, actual: bytes) -> BindingError:
+def checksum_mismatch(action: str, name: str, given: bytes, actual: bytes) -> R2Error:
     """10037: the body is not what the caller's checksum says."""
     algorithm = _LABELS[name]
-    return BindingError(
-        f"{action}: The {algorithm} checksum you specified did not match what we received.\n"
+    return R2Error(
+        action,
+        f"The {algorithm} checksum you specified did not match what we received.\n"
         f"You provided a {algorithm} checksum with value: {given.hex()}\n"
-        f"Actual {algorithm} was: {actual.hex()} (10037)"
+        f"Actual {algorithm} was: {actual.hex()}",
+        10037,
     )
 
 
-def ssec_error(action: str, what: str) -> BindingError:
+def ssec_error(action: str, what: str) -> R2Error:
     """A call whose customer key (SSE-C) is not that of the object or upload."""
     text, code = _SSEC[what]
-    return BindingError(f"{action}: {text} ({code})")
+    return R2Error(action, text, code)
 
 
 def type_error(message: str) -> BindingError:

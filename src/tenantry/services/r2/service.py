@@ -119,10 +119,19 @@ class BucketRules:
         cipher = Cipher(options.ssec_key, encryption)
         return record, plain, OpeningStream(stream, cipher, encryption, record.size, plain)
 
-    async def put(self, key: str, value: bytes | ByteStream, options: PutOptions) -> ObjectRecord | None:
-        """The body is consumed before checksum and conditions are looked at, in that order."""
+    async def put(
+        self, key: str, value: bytes | ByteStream, options: PutOptions, *, any_length: bool = False
+    ) -> ObjectRecord | None:
+        """The body is consumed before checksum and conditions are looked at, in that order.
+
+        `any_length`: a stream may be of unknown length, which a Worker's may not; then not under a customer's key.
+        """
         metadata = await self._complete(options)
-        size = _known_length("put", value)
+        size: int | None = None
+        if any_length and options.ssec_key is None and not isinstance(value, bytes) and value.length is None:
+            value = _BoundedStream(value)
+        else:
+            size = _known_length("put", value)
         cipher = None
         if options.ssec_key is not None and metadata.encryption is not None:
             cipher = Cipher(options.ssec_key, metadata.encryption)
@@ -132,7 +141,7 @@ class BucketRules:
         request = PutRequest(
             key=key,
             version=_version(),
-            size=size,
+            size=body.size if size is None else size,
             etag=digests["md5"].hex(),
             uploaded_ms=self._clock(),
             metadata=msgspec.structs.replace(metadata, checksums=checksums),
@@ -156,7 +165,7 @@ class BucketRules:
         self,
         action: str,
         value: bytes | ByteStream,
-        size: int,
+        size: int | None,
         checksums: Sequence[Checksum],
         cipher: Cipher | None,
     ) -> tuple[StagedBody, Mapping[str, bytes]]:
@@ -168,6 +177,7 @@ class BucketRules:
                 body = await self._bucket.stage(stream, size, algorithms)
                 digests = body.digests
             else:
+                assert size is not None
                 sealing = SealingStream(stream, size, cipher, algorithms)
                 assert sealing.length is not None
                 body = await self._bucket.stage(sealing, sealing.length, ())
@@ -358,6 +368,25 @@ def _compare(action: str, checksums: Sequence[Checksum], digests: Mapping[str, b
         if one.mismatch is not None:
             raise one.mismatch(expected, actual)
         raise checksum_mismatch(action, one.algorithm, expected, actual)
+
+
+class _BoundedStream:
+    """A stream of unknown length, which breaks off where it is longer than one put may be."""
+
+    def __init__(self, source: ByteStream) -> None:
+        self.length: int | None = None
+        self._source = source
+        self._left = PUT_BYTES_MAX
+
+    async def read(self, size_max: int) -> bytes:
+        data = await self._source.read(size_max)
+        self._left -= len(data)
+        if self._left < 0:
+            raise r2_error("put", 100100)
+        return data
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
 
 
 def _version() -> str:

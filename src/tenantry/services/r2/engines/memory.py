@@ -73,8 +73,11 @@ class MemoryEngine:
     async def bucket_names(self) -> Sequence[str]:
         return list(self._buckets)
 
-    async def delete_bucket(self, name: str) -> None:
+    async def delete_bucket(self, name: str, *, if_empty: bool = False) -> bool:
+        if if_empty and name in self._buckets and self._buckets[name].objects:
+            return False
         self._buckets.pop(name, None)
+        return True
 
     async def aclose(self) -> None:
         self._closed = True
@@ -127,16 +130,16 @@ class _MemoryBucket:
             return record, None, None
         return record, window, BytesStream(data[window.offset : window.offset + window.length])
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
         contents = self._contents
         chunks: list[bytes] = []
         received = 0
         while chunk := await stream.read(READ_BYTES_MAX):
             chunks.append(chunk)
             received += len(chunk)
-            if received > size:
+            if size is not None and received > size:
                 break
-        if received != size:
+        if size is not None and received != size:
             raise StreamError(f"{received} bytes where {size} were announced")
         return _MemoryBody(contents, b"".join(chunks), algorithms)
 

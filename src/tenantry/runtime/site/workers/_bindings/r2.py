@@ -295,7 +295,14 @@ def _http_date(moment: datetime) -> str:
 
 def _key(key: Any) -> Any:
     """A key as JavaScript would pass it. What is neither text nor number goes on as it is: the host refuses it."""
+    if isinstance(key, str):
+        return key if key.isascii() else _well_formed(key)
     return js_string(key) if isinstance(key, (int, float)) else key
+
+
+def _well_formed(text: str) -> str:
+    """JavaScript's `toWellFormed()`, which UTF-8 implies: half a surrogate pair becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _value(action: str, value: Any) -> Any:

@@ -113,22 +113,22 @@ class FilesBucket:
             # No await since the look-up: see shelf.py.
             return record, window, _stream(opened, placement, window)
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
-        if size <= INLINE_OBJECT_BYTES_MAX:
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+        if size is not None and size <= INLINE_OBJECT_BYTES_MAX:
             return _InlineBody(await read_exactly(stream, size), algorithms)
         return await self._stage_file(stream, size, algorithms)
 
-    async def _stage_file(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> _FileBody:
+    async def _stage_file(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> _FileBody:
         async with self._made() as opened:
             sink = FileSink(opened.folder, algorithms)
             try:
-                digests = await fill(sink, stream, size, opened.threads)
+                received, digests = await fill(sink, stream, size, opened.threads)
             except FileNotFoundError as error:
                 if opened.closed:  # deleted, and its folder with it
                     raise BucketGone from error
                 raise
             opened.lease()
-            return _FileBody(opened, sink.name, size, digests)
+            return _FileBody(opened, sink.name, received, digests)
 
     async def put(self, request: PutRequest, body: StagedBody) -> ObjectRecord | None:
         if isinstance(body, _FileBody):
