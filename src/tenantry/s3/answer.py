@@ -35,10 +35,9 @@ def xml_answer(name: str, content: Value, status: int = 200) -> Answer:
     return Answer(status, {"content-type": "application/xml"}, document(name, content))
 
 
-def error_answer(failure: S3Error, resource: str) -> Answer:
-    """R2's form: no namespace. `resource` is the path, as the client wrote it."""
-    content = {"Code": failure.name, "Message": failure.message, "Resource": resource}
-    body = document("Error", content, namespace=False)
+def error_answer(failure: S3Error) -> Answer:
+    """R2's form: no namespace, a code and a message."""
+    body = document("Error", {"Code": failure.name, "Message": failure.message}, namespace=False)
     return Answer(failure.status, {"content-type": "application/xml"}, body)
 
 

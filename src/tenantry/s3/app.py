@@ -83,10 +83,10 @@ class S3Endpoint:
                 exchange = _Exchange(request, receive)
                 answer = await self._answer(exchange)
         except (S3Error, BindingError, BucketGone) as failure:
-            answer = error_answer(_error_of(failure), "" if request is None else request.signed.path)
+            answer = error_answer(_error_of(failure))
         except Exception:  # noqa: BLE001 - the edge: it is logged, and the client gets its number
             _log.exception("an S3 request could not be served", reference=reference)
-            answer = error_answer(error("InternalError"), "")
+            answer = error_answer(error("InternalError"))
         answer.headers["x-amz-request-id"] = reference
         try:
             if exchange is not None:
