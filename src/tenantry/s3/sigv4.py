@@ -41,6 +41,7 @@ __all__ = [
     "UNSIGNED_PAYLOAD",
     "Claim",
     "SignedRequest",
+    "canonical_path",
     "canonical_query",
     "canonical_request",
     "check_time",
@@ -135,8 +136,13 @@ def canonical_query(query: str, *, without: str | None = None) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
-def canonical_request(request: SignedRequest, signed_headers: Sequence[str], payload_hash: str) -> str:
-    """The text that is hashed into the string to sign."""
+def canonical_path(path: str) -> str:
+    """Decoded, and encoded in the one right way."""
+    return _encoded(unquote_to_bytes(path), safe="/")
+
+
+def canonical_request(path: str, request: SignedRequest, signed_headers: Sequence[str], payload_hash: str) -> str:
+    """The text that is hashed into the string to sign. `path` is that of the request in its canonical form."""
     values: dict[str, list[str]] = {}
     for name, value in request.headers:
         values.setdefault(name, []).append(_SPACES.sub(" ", value.strip(" \t")))
@@ -144,7 +150,7 @@ def canonical_request(request: SignedRequest, signed_headers: Sequence[str], pay
     return "\n".join(
         (
             request.method,
-            _encoded(unquote_to_bytes(request.path), safe="/"),
+            path,
             canonical_query(request.query, without="X-Amz-Signature"),
             "".join(lines),
             ";".join(signed_headers),
@@ -298,8 +304,10 @@ def check_time(claim: Claim, now: datetime) -> None:
 def verify(claim: Claim, request: SignedRequest, secret: str, payload_hash: str) -> bytes:
     """The signing key, for the chunks of the body, if the signature is right. Raises S3Error if it is not."""
     key = signing_key(secret, claim.date, claim.region)
-    canonical = canonical_request(request, claim.signed_headers, payload_hash)
-    expected = signature_of(key, string_to_sign(claim.time, claim.scope, canonical))
-    if not hmac.compare_digest(expected, claim.signature):
-        raise error("SignatureDoesNotMatch")
-    return key
+    # A client that encodes its paths in its own way (`%2F`) signs what it sends. Both forms name the same key.
+    for path in {canonical_path(request.path): None, request.path: None}:
+        canonical = canonical_request(path, request, claim.signed_headers, payload_hash)
+        expected = signature_of(key, string_to_sign(claim.time, claim.scope, canonical))
+        if hmac.compare_digest(expected, claim.signature):
+            return key
+    raise error("SignatureDoesNotMatch")
