@@ -75,8 +75,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())
         account = store.accounts.default()
-        store.accounts.revoke_tokens(account.id, _DEV_TOKEN)
-        token = store.accounts.issue_token(account.id, _DEV_TOKEN) if with_token else ""
+        store.tokens.revoke_named(account.id, _DEV_TOKEN)
+        token = store.tokens.issue(account.id, _DEV_TOKEN)[1] if with_token else ""
         store.api_keys.load()
         runtime = PythonRuntime(
             python_policy(

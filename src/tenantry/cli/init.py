@@ -66,7 +66,7 @@ def init(
     store = Store(data / "control.db")
     try:
         account = store.accounts.default()
-        token = store.accounts.issue_token(account.id, "admin")
+        _, token = store.tokens.issue(account.id, "admin")
     finally:
         store.close()
     output.say(f"Made {folder / _FILE} and {data}, with the account {account.id}. Its admin token, shown this once:")

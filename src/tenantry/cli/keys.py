@@ -8,20 +8,18 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import URL_DEFAULT, Token, Url, connect
+from tenantry.cli.connection import AsJson, Token, Url, connect
 
 __all__ = ["keys"]
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of end users: made, listed, revoked.", rich_markup_mode="rich")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")]
-
 
 @keys.command()
 def create(
     user: Annotated[str, typer.Argument(help="Whom requests with the key are from: what Workers read in X-User-ID.")],
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key for a user, and print it, this once.
@@ -42,8 +40,8 @@ def create(
 @keys.command("list")
 def list_all(
     user: Annotated[str | None, typer.Option(help="Those of this user only.")] = None,
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List the keys, without their secrets.
@@ -64,8 +62,8 @@ def list_all(
 @keys.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `tenantry keys list` shows it.")],
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
 ) -> None:
     """Make a key worthless, from the next request on.
 

@@ -50,7 +50,7 @@ ENVIRONMENT_PREFIX: Final = "TENANTRY_"
 _OF_CLIENTS: Final = frozenset({"TENANTRY_URL", "TENANTRY_TOKEN", "TENANTRY_ACCOUNT", "TENANTRY_PROFILE"})
 """What the client commands read. It may stand in the same environment."""
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
-_OF_SERVE: Final = frozenset({"TENANTRY_CONFIG"})
+_OF_SERVE: Final = frozenset({"TENANTRY_CONFIG", "TENANTRY_SECRETS_KEYS"})
 
 
 class _Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

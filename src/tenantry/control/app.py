@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
+from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.api_keys import api_key_routes
+from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
@@ -22,6 +24,7 @@ from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import script_routes
+from tenantry.control.routes.tokens import token_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
 from tenantry.services.installed import InstalledServices
@@ -53,6 +56,8 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
+        *token_routes(store.tokens, threads),
+        *audit_routes(store.audit, threads),
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, services, threads),
@@ -66,6 +71,7 @@ def create_app(
             *platform_routes(watch),
             *api_key_routes(store.api_keys, threads),
         ],
+        guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.
@@ -73,4 +79,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.accounts, threads)
+    return Edge(app, store.tokens, store.audit, threads)

@@ -8,10 +8,12 @@ from pathlib import Path
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control.accounts import Accounts
 from tenantry.control.api_keys import ApiKeys
+from tenantry.control.audit import Audit
 from tenantry.control.database import Database
 from tenantry.control.resources import Resources
 from tenantry.control.s3_credentials import S3Credentials
 from tenantry.control.scripts import Scripts
+from tenantry.control.tokens import Tokens
 
 __all__ = ["Store"]
 
@@ -23,6 +25,8 @@ class Store:
         """Open or make the database at `file`. `durable`: commits survive a power cut. Raises ConfigError."""
         self._database = Database(file, durable=durable)
         self.accounts = Accounts(self._database)
+        self.tokens = Tokens(self._database)
+        self.audit = Audit(self._database)
         self.api_keys = ApiKeys(self._database)
         self.resources = Resources(self._database)
         self.s3_credentials = S3Credentials(self._database)

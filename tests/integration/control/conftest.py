@@ -96,7 +96,7 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id
-    token = store.accounts.issue_token(account, "test")
+    token = store.tokens.issue(account, "test")[1]
     services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
     app = create_app(store, bundles, deployments, services, FakeWatch())
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types

@@ -60,7 +60,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     store = Store(tmp_path / "control.db", durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     account = store.accounts.default().id
-    found = Server("", account, store.accounts.issue_token(account, "test"), store, bundles)
+    found = Server("", account, store.tokens.issue(account, "test")[1], store, bundles)
     services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
     app = create_app(store, bundles, found, services, found)
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
