@@ -7,6 +7,7 @@
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
+# make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, whole and in parts: the memory of the host stays flat
 # make lock    compile the lock files again
 
 PYTHON ?= python3
@@ -19,10 +20,11 @@ NEIGHBOUR_SECONDS ?= 10
 FUZZ_SECONDS ?= 600
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
+R2_OBJECT_BYTES ?= 5368709120
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak large lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -72,6 +74,9 @@ canary: setup-dev
 
 soak: setup-dev
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -q -s tests/security/test_leaks.py
+
+large: setup-dev
+	R2_OBJECT_BYTES=$(R2_OBJECT_BYTES) $(BIN)/python -m pytest -q -s tests/integration/host/test_host_r2_large.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import js
-from workers import Blob, Response
+from workers import Blob, Request, Response
 
 CASES: dict[str, Callable[[Any], Awaitable[None]]] = {}
 MIB = 1024 * 1024
@@ -434,6 +434,22 @@ async def ranges_that_cannot_be(bucket: Any) -> None:
 
 
 @rule("5.5")
+async def the_headers_of_a_request_are_condition_and_range(bucket: Any) -> None:
+    made = await bucket.put("key", "0123456789")
+    for headers, length in (
+        ({}, 10),
+        ({"Range": "bytes=2-4"}, 3),
+        ({"If-None-Match": '"other"', "Range": "bytes=2-4", "Accept": "*/*"}, 3),
+        ({"If-None-Match": made.httpEtag, "Range": "bytes=2-4"}, None),
+    ):
+        request = Request("https://example.com/key", headers=headers)
+        for given in (request.headers, request.js_object.headers):
+            got = await bucket.get("key", onlyIf=given, range=given)
+            assert hasattr(got, "body") == (length is not None), headers
+            assert length is None or got.range.length == length, headers
+
+
+@rule("5.5")
 async def conditions_come_before_the_range(bucket: Any) -> None:
     await bucket.put("key", "x")
     got = await bucket.get("key", {"onlyIf": {"etagMatches": "no"}, "range": {"offset": 99}})
@@ -804,3 +820,16 @@ async def an_upload_under_a_customers_key(bucket: Any) -> None:
     got = await bucket.get("key", {"ssecKey": KEY, "range": {"offset": 5 * MIB - 2}})
     assert await got.bytes() == PART[-2:] + b"end"
     await refused(bucket.get("key", ssecKey=bytes(32)), "get: Access Denied (10003)")
+
+
+# 5.9: limits
+
+
+@rule("5.9")
+async def what_is_too_large_is_refused_before_it_comes(bucket: Any) -> None:
+    text = "Your proposed upload exceeds the maximum allowed object size. (100100)"
+    size = 5 * 1024 * MIB - 5 * MIB + 1
+    upload = await bucket.createMultipartUpload("key")
+    await refused(bucket.put("key", js.FixedLengthStream.new(size).readable), f"put: {text}")
+    await refused(upload.uploadPart(1, js.FixedLengthStream.new(size).readable), f"uploadPart: {text}")
+    assert await bucket.head("key") is None

@@ -61,9 +61,9 @@ async def test_a_bucket_of_a_name_that_was_deleted_begins_empty_with_default_set
     assert error_of(await files.call("GET", f"{FILES}/cors")) == (404, 10059)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
+async def test_a_bucket_that_is_not_there(control: Any) -> None:
+    await control.call("POST", BUCKETS, json={"name": "other"})
+    for method, path in (
         ("GET", ""),
         ("GET", "/objects"),
         ("GET", "/objects/k"),
@@ -71,15 +71,12 @@ async def test_a_bucket_of_a_name_that_was_deleted_begins_empty_with_default_set
         ("DELETE", "/objects/k"),
         ("GET", "/cors"),
         ("PUT", "/lifecycle"),
-    ],
-)
-async def test_a_bucket_that_is_not_there(control: Any, method: str, path: str) -> None:
-    await control.call("POST", BUCKETS, json={"name": "other"})
-    body = {"content": b'{"rules": []}'} if method == "PUT" else {}
-    assert error_of(await control.call(method, f"{BUCKETS}/files{path}", **body)) == (404, 10006)
-    # Another account's bucket is not there either.
-    response = await control.http.request(method, f"/client/v4/accounts/{'0' * 32}/r2/buckets/other{path}", **body)
-    assert error_of(response) == (404, 7003)
+    ):
+        body = {"content": b'{"rules": []}'} if method == "PUT" else {}
+        assert error_of(await control.call(method, f"{BUCKETS}/files{path}", **body)) == (404, 10006), path
+        # Another account's bucket is not there either.
+        response = await control.http.request(method, f"/client/v4/accounts/{'0' * 32}/r2/buckets/other{path}", **body)
+        assert error_of(response) == (404, 7003), path
 
 
 async def test_a_jurisdiction_is_part_of_the_name(control: Any) -> None:
@@ -139,9 +136,8 @@ async def test_an_object_with_its_headers(files: Any) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "key"),
-    [
+async def test_a_key_is_the_rest_of_the_path_decoded_once(files: Any) -> None:
+    for path, key in (
         ("a/b", "a/b"),
         ("a%2Fb", "a/b"),
         ("a%252Fb", "a%2Fb"),
@@ -153,15 +149,13 @@ async def test_an_object_with_its_headers(files: Any) -> None:
         ("..%2F..%2Fetc", "../../etc"),
         ("objects/objects", "objects/objects"),
         ("a%00b", "a\0b"),
-    ],
-)
-async def test_a_key_is_the_rest_of_the_path_decoded_once(files: Any, path: str, key: str) -> None:
-    put = await raw(files, "PUT", f"{FILES}/objects/{path}", content=key.encode())
-    assert put.json()["result"]["key"] == key
-    assert [entry["key"] for entry in (await files.call("GET", f"{FILES}/objects")).json()["result"]] == [key]
-    assert (await raw(files, "GET", f"{FILES}/objects/{path}")).content == key.encode()
-    assert (await raw(files, "DELETE", f"{FILES}/objects/{path}")).json()["result"] == {"key": key}
-    assert (await files.call("GET", f"{FILES}/objects")).json()["result"] == []
+    ):
+        put = await raw(files, "PUT", f"{FILES}/objects/{path}", content=key.encode())
+        assert put.json()["result"]["key"] == key
+        assert [entry["key"] for entry in (await files.call("GET", f"{FILES}/objects")).json()["result"]] == [key]
+        assert (await raw(files, "GET", f"{FILES}/objects/{path}")).content == key.encode()
+        assert (await raw(files, "DELETE", f"{FILES}/objects/{path}")).json()["result"] == {"key": key}
+        assert (await files.call("GET", f"{FILES}/objects")).json()["result"] == []
 
 
 async def test_what_is_not_there_or_is_no_key(files: Any) -> None:
@@ -194,15 +188,16 @@ async def test_conditions_and_ranges(files: Any) -> None:
     assert response.headers["content-range"] == "bytes 2-4/10"
 
 
-@pytest.mark.parametrize("size", [0, 5, 70_000, 3_000_000])
-async def test_a_body_of_unknown_length(files: Any, size: int) -> None:
-    async def chunks() -> Any:
-        for start in range(0, size, 9_999):
-            yield b"x" * min(9_999, size - start)
+async def test_a_body_of_unknown_length(files: Any) -> None:
+    for size in (0, 5, 70_000, 3_000_000):
 
-    put = (await files.call("PUT", f"{FILES}/objects/k", content=chunks())).json()["result"]
-    assert put["size"] == str(size)
-    assert (await files.call("GET", f"{FILES}/objects/k")).content == b"x" * size
+        async def chunks(size: int = size) -> Any:
+            for start in range(0, size, 9_999):
+                yield b"x" * min(9_999, size - start)
+
+        put = (await files.call("PUT", f"{FILES}/objects/k", content=chunks())).json()["result"]
+        assert put["size"] == str(size)
+        assert (await files.call("GET", f"{FILES}/objects/k")).content == b"x" * size
 
 
 async def test_the_list_by_prefix_delimiter_and_cursor(files: Any) -> None:
@@ -240,18 +235,15 @@ async def test_many_keys_are_deleted_at_once(files: Any) -> None:
         assert error_of(await files.call("DELETE", f"{FILES}/objects", content=body)) == (400, 10001)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+async def test_headers_of_a_put_that_cannot_be(files: Any) -> None:
+    for headers in (
         {"cf-r2-custom-metadata": "{"},
         {"cf-r2-custom-metadata": '{"a": 1}'},
         {"cf-r2-custom-metadata": json.dumps({"a": "x" * 9000})},
         {"cf-r2-storage-class": "Glacier"},
-    ],
-)
-async def test_headers_of_a_put_that_cannot_be(files: Any, headers: dict[str, str]) -> None:
-    response = await files.call("PUT", f"{FILES}/objects/k", content=b"", headers=headers)
-    assert response.status_code == 400
+    ):
+        response = await files.call("PUT", f"{FILES}/objects/k", content=b"", headers=headers)
+        assert response.status_code == 400, headers
     assert (await files.call("GET", f"{FILES}/objects")).json()["result"] == []
 
 
@@ -322,9 +314,8 @@ async def test_the_lifecycle(files: Any) -> None:
     assert (await files.call("GET", f"{FILES}/lifecycle")).json()["result"] == {"rules": []}
 
 
-@pytest.mark.parametrize(
-    ("path", "rule", "says"),
-    [
+async def test_settings_that_a_bucket_cannot_obey(files: Any) -> None:
+    refused: list[tuple[str, Any, str]] = [
         ("cors", {"allowed": {"origins": [], "methods": ["GET"]}}, "at least one origin"),
         ("cors", {"allowed": {"origins": ["https://e.com/"], "methods": ["GET"]}}, "no origin"),
         ("cors", {"allowed": {"origins": ["*"], "methods": ["PATCH"]}}, "PATCH"),
@@ -347,12 +338,11 @@ async def test_the_lifecycle(files: Any) -> None:
             {"id": "a", "deleteObjectsTransition": {"condition": {"type": "Moon", "maxAge": 1}}},
             "Moon",
         ),
-    ],
-)
-async def test_settings_that_a_bucket_cannot_obey(files: Any, path: str, rule: Any, says: str) -> None:
-    response = await files.call("PUT", f"{FILES}/{path}", json={"rules": [rule]})
-    assert error_of(response) == (400, 10040)
-    assert says in response.json()["errors"][0]["message"]
+    ]
+    for path, rule, says in refused:
+        response = await files.call("PUT", f"{FILES}/{path}", json={"rules": [rule]})
+        assert error_of(response) == (400, 10040), rule
+        assert says in response.json()["errors"][0]["message"]
 
 
 async def test_settings_have_a_number_of_rules(files: Any) -> None:

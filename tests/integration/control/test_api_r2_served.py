@@ -21,7 +21,7 @@ LEAST = 8192
 
 @pytest.fixture
 async def url(control: Any) -> AsyncIterator[str]:
-    async with _listening(control.app, "127.0.0.1", 0) as port:
+    async with _listening(control.app, "127.0.0.1", 0, 5) as port:
         yield f"http://127.0.0.1:{port}/client/v4"
 
 

@@ -16,7 +16,7 @@ from litestar.response.streaming import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tenantry.control import limits
-from tenantry.control.body import ApiRequest, read_body_untrusted
+from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.envelope import Envelope, ResultInfo, error_envelope
 from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.routes.account import check_account
@@ -78,7 +78,7 @@ class ObjectsInfo(ResultInfo, frozen=True, omit_defaults=True):
 def r2_object_routes(buckets: Buckets) -> list[HTTPRouteHandler]:
     path = "/accounts/{account_id:str}/r2/buckets/{bucket_name:str}/objects"
     # One handler for the list and the objects: to a router the keys "" and "/" look the same.
-    paths = [path, path + "/{_key:path}"]
+    paths = [path, path + "/{key:path}"]
 
     @put(paths, name="put_object")
     async def put_object(
@@ -218,12 +218,7 @@ def _text_of(value: str) -> str:
 
 
 async def _keys_untrusted(request: ApiRequest) -> list[str]:
-    try:
-        keys = msgspec.json.decode(
-            await read_body_untrusted(request, limits.KEYS_BODY_BYTES_MAX, 10001), type=list[str]
-        )
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Invalid(10001, f"the request body is not a list of keys: {error}") from error
+    keys = await read_json_untrusted(request, list[str], 10001, limits.KEYS_BODY_BYTES_MAX)
     if len(keys) > DELETE_KEYS_MAX:
         raise Invalid(10001, f"at most {DELETE_KEYS_MAX} keys can be deleted at once")
     return keys

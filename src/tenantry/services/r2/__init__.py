@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import Final
 
 from tenantry.errors import ConfigError
@@ -33,9 +34,10 @@ class R2Service:
         self._sweeping: asyncio.Task[None] | None = None
 
     def start_sweeping(self) -> None:
-        """From now on, and until `aclose`, lifecycles are carried out. On the service's event loop."""
+        """From now on, and until `aclose`, lifecycles are carried out. Raises RuntimeError outside of an event loop."""
+        loop = asyncio.get_running_loop()
         if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().create_task(self.sweeper.run())
+            self._sweeping = loop.create_task(self.sweeper.run())
 
     def open(self, resource_id: str) -> Binding:
         return R2Binding(self.engine.bucket(_checked(resource_id)), self._clock)
@@ -76,7 +78,9 @@ class R2ServiceFactory:
 
     def __call__(self, settings: ServiceSettings) -> R2Service:
         service = R2Service(FilesEngine(settings.folder / self.name, durable=settings.durability == "full"))
-        service.start_sweeping()
+        # Who makes services without a loop, as a generator of documents does, wants to look at them only.
+        with suppress(RuntimeError):
+            service.start_sweeping()
         return service
 
 

@@ -47,6 +47,7 @@ class R2Bucket(BindingStub):
     """An R2 bucket. Options go last, as a dict or as keywords: `put(key, value, customMetadata={...})`."""
 
     type_name: ClassVar[str] = "R2Bucket"
+    clone_refusal: ClassVar[str] = "An R2 bucket binding cannot be serialized."
 
     async def head(self, key: Any, settings: Any = None, /, **keywords: Any) -> R2Object | None:
         """The object without its body; None where there is none."""

@@ -221,7 +221,12 @@ class FilesBucket:
             if opened is None:
                 return 0
             await opened.committer.commit(IndexWriter.give_back_space)
-            return await opened.threads.on_body(opened.remove_orphans)
+            try:
+                return await opened.threads.on_body(opened.remove_orphans)
+            except FileNotFoundError as error:
+                if opened.closed:  # deleted, and its folder with it
+                    raise BucketGone from error
+                raise
 
 
 def _stream(opened: OpenBucket, placement: Placement, window: Window) -> ByteStream:
