@@ -78,7 +78,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--config", str(folder / "serve.toml")],
-            env=environment(TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS="2"),
+            env=environment(
+                TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_S3_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS="2"
+            ),
             stdout=log,
             stderr=subprocess.PIPE,
             text=True,

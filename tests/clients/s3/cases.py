@@ -34,6 +34,10 @@ class Case:
     run: Callable[[Any, str], None]
 
     @property
+    def works(self) -> bool:
+        return self.outcome == "works"
+
+    @property
     def id(self) -> str:
         return f"{self.operation}-{self.feature}".replace(" ", "_")
 
