@@ -90,7 +90,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         words: list[str] = []
         for line in process.stderr:
             words.append(line)
-            if found := re.search(r"tenants (http://\S+), control plane (http://\S+)", line):
+            if found := re.search(r"tenants (http://\S+), control plane (http://[^\s,]+)", line):
                 break
         else:
             pytest.fail("".join(words))

@@ -110,14 +110,14 @@ def _address(path: bytes, host: str, domains: Sequence[str]) -> tuple[str, str]:
 
 def _length(scope: Scope) -> int | None:
     """The length of the body; 0 where there is none."""
-    length: int | None = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            if not _DIGITS.fullmatch(value):
-                raise error("InvalidArgument", "Content-Length is not a number.")
-            return int(value)
-        if name == b"transfer-encoding":
-            length = None
-    if scope["http_version"] not in ("1.0", "1.1") and scope["method"] in ("PUT", "POST"):
-        return None
-    return length
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    if len(lengths) > 1 or (lengths and chunked):
+        # What stands before this server may have gone by the other (RFC 9112, section 6.3).
+        raise error("BadRequest", "The request says the length of its body twice.")
+    if lengths:
+        if not _DIGITS.fullmatch(lengths[0]):
+            raise error("InvalidArgument", "Content-Length is not a number.")
+        return int(lengths[0])
+    unsaid = scope["http_version"] not in ("1.0", "1.1") and scope["method"] in ("PUT", "POST")
+    return None if chunked or unsaid else 0

@@ -49,16 +49,23 @@ class Endpoint:
     def revoke(self, key: AccessKey) -> None:
         self._api.delete(f"/s3-credentials/{key.id}").raise_for_status()
 
-    def client(self, key: AccessKey | None = None, **config: Any) -> Any:
+    def client(
+        self,
+        key: AccessKey | None = None,
+        *,
+        endpoint_url: str | None = None,
+        addressing_style: str = "path",
+        **config: Any,
+    ) -> Any:
         """boto3's, without retries: what is answered is what is tested."""
         key = key or self.admin
         return boto3.client(
             "s3",
-            endpoint_url=self.url,
+            endpoint_url=endpoint_url or self.url,
             aws_access_key_id=key.id,
             aws_secret_access_key=key.secret,
             region_name="auto",
-            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": addressing_style}, **config),
         )
 
     def environment(self, home: Path, key: AccessKey | None = None) -> dict[str, str]:

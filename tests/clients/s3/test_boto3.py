@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from boto3.s3.transfer import TransferConfig
 
@@ -57,12 +58,27 @@ def test_the_transfer_manager_copies_in_parts(s3: Any, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == data
 
 
-def test_chunks_that_are_signed_one_by_one(endpoint: Any, bucket: str) -> None:
-    """`s3.payload_signing_enabled` with a body that cannot be read twice."""
+def test_the_bucket_in_front_of_the_host(endpoint: Any, s3: Any, bucket: str) -> None:
+    """Virtual-host style: signed by boto3 for the name, sent to the address."""
+    s3.put_object(Bucket=bucket, Key="folder/k", Body=b"1")
+    port = endpoint.url.rpartition(":")[2]
+    styled = endpoint.client(endpoint_url=f"http://localhost:{port}", addressing_style="virtual")
+    url = styled.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "folder/k"})
+    host = f"{bucket}.localhost:{port}"
+    assert url.startswith(f"http://{host}/folder/k?")
+
+    answer = httpx.get(url.replace(host, f"127.0.0.1:{port}"), headers={"Host": host})
+
+    assert answer.content == b"1"
+
+
+def test_a_client_that_sends_no_checksums(endpoint: Any, bucket: str) -> None:
+    """As older SDKs do."""
     client = endpoint.client(request_checksum_calculation="when_required")
 
-    client.put_object(Bucket=bucket, Key="k", Body=b"x" * 200_000)
+    made = client.put_object(Bucket=bucket, Key="k", Body=b"x" * 200_000)
 
+    assert "ChecksumCRC32" not in made
     assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x" * 200_000
 
 

@@ -226,6 +226,8 @@ async def test_a_bucket_in_front_of_the_host_is_that_bucket(server: Server) -> N
         (Raw("GET", "/b", [("host", HOST), ("x", "y" * HEADER_BYTES_MAX)]), "RequestHeaderSectionTooLarge"),
         (Raw("GET", "/b", [("host", HOST), *((f"x{n}", "") for n in range(256))]), "RequestHeaderSectionTooLarge"),
         (Raw("PUT", "/b", [("host", HOST), ("content-length", "-1")]), "InvalidArgument"),
+        (Raw("PUT", "/b", [("host", HOST), ("content-length", "1"), ("content-length", "2")]), "BadRequest"),
+        (Raw("PUT", "/b", [("host", HOST), ("content-length", "1"), ("transfer-encoding", "chunked")]), "BadRequest"),
     ],
 )
 async def test_a_request_of_a_wrong_form_goes_no_further(server: Server, raw: Raw, code: str) -> None:
