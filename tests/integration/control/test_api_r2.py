@@ -247,6 +247,14 @@ async def test_headers_of_a_put_that_cannot_be(files: Any) -> None:
     assert (await files.call("GET", f"{FILES}/objects")).json()["result"] == []
 
 
+async def test_a_page_that_a_tenant_stored_is_none_of_the_control_planes(files: Any) -> None:
+    html = {"Content-Type": "text/html"}
+    await files.call("PUT", f"{FILES}/objects/k", content=b"<script>alert(1)</script>", headers=html)
+    response = await files.call("GET", f"{FILES}/objects/k")
+    assert response.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
 async def test_stored_metadata_never_becomes_a_header_of_its_own(files: Any) -> None:
     """Custom metadata may hold anything, and no header is made of it; HTTP metadata cannot hold a line end."""
     custom = json.dumps({"x\r\nSet-Cookie: a": "b\r\nSet-Cookie: c"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Final
@@ -27,6 +27,7 @@ from tenantry.services.r2.limits import DELETE_KEYS_MAX, LIST_LIMIT_MAX, READ_BY
 from tenantry.services.r2.model import ObjectRecord, Window
 from tenantry.services.r2.options import GetOptions, list_options, put_options, valid_key
 from tenantry.services.r2.ranges import WHOLE, range_from_header
+from tenantry.services.r2.service import BucketRules
 from tenantry.streams import ByteStream
 
 __all__ = ["r2_object_routes"]
@@ -117,40 +118,14 @@ def r2_object_routes(buckets: Buckets) -> list[HTTPRouteHandler]:
         bucket = await buckets.open(request, account_id, bucket_name)
         with r2_errors():
             if not _raw_key(request):
-                wanted: dict[str, Any] = {
-                    "prefix": prefix,
-                    "delimiter": delimiter,
-                    "limit": min(max(per_page, 1), LIST_LIMIT_MAX),
-                    "include": _BOTH_METADATA,
-                    **({"cursor": cursor} if cursor else {}),
-                    **({"startAfter": start_after} if start_after else {}),
-                }
-                page = await bucket.list(list_options(wanted))
-                info = ObjectsInfo(
-                    per_page=wanted["limit"],
-                    cursor=page.cursor,
-                    is_truncated=page.cursor is not None,
-                    delimited=page.prefixes,
-                )
-                return Response(Envelope([_view(record) for record in page.objects], result_info=info))
+                return await _page(bucket, prefix, delimiter, cursor, start_after, per_page)
             key = _key_untrusted(request)
-            headers = {name: value for name, value in request.headers.items() if name.startswith("if-")}
-            wanted_range = range_from_header(request.headers["range"]) if "range" in request.headers else WHOLE
             if request.headers.get("cf-metadata-only") == "true":
                 record = await bucket.head(key)
                 if record is None:
                     raise NotFound(10007, "The specified key does not exist.")
                 return Response(Envelope(_view(record)))
-            found = await bucket.get(key, GetOptions(conditions_from_headers(headers), wanted_range))
-        if found is None:
-            raise NotFound(10007, "The specified key does not exist.")
-        record, window, stream = found
-        if stream is None or window is None:
-            if "if-none-match" in headers or "if-modified-since" in headers:
-                return Response(None, status_code=304, headers=_object_headers(record))
-            failed = error_envelope(10031, "At least one of the pre-conditions you specified did not hold.")
-            return Response(failed, status_code=412, headers={"etag": f'"{record.etag}"'})
-        return _ObjectResponse(record, window, stream)
+            return await _answer(request, bucket, key)
 
     @delete(paths, name="delete_object", status_code=200)
     async def delete_object(
@@ -168,6 +143,43 @@ def r2_object_routes(buckets: Buckets) -> list[HTTPRouteHandler]:
         return Envelope(KeyView(key))
 
     return [put_object, get_object, delete_object]
+
+
+async def _page(
+    bucket: BucketRules, prefix: str, delimiter: str, cursor: str, start_after: str, per_page: int
+) -> Response[Any]:
+    wanted: dict[str, Any] = {
+        "prefix": prefix,
+        "delimiter": delimiter,
+        "limit": min(max(per_page, 1), LIST_LIMIT_MAX),
+        "include": _BOTH_METADATA,
+        "cursor": cursor or None,
+        "startAfter": start_after or None,
+    }
+    page = await bucket.list(list_options(wanted))
+    info = ObjectsInfo(
+        per_page=wanted["limit"],
+        cursor=page.cursor,
+        is_truncated=page.cursor is not None,
+        delimited=page.prefixes,
+    )
+    return Response(Envelope([_view(record) for record in page.objects], result_info=info))
+
+
+async def _answer(request: ApiRequest, bucket: BucketRules, key: str) -> Response[Any]:
+    """The object, or part of it, or that a condition does not hold. Raises NotFound (10007)."""
+    headers = {name: value for name, value in request.headers.items() if name.startswith("if-")}
+    wanted = range_from_header(request.headers["range"]) if "range" in request.headers else WHOLE
+    found = await bucket.get(key, GetOptions(conditions_from_headers(headers), wanted))
+    if found is None:
+        raise NotFound(10007, "The specified key does not exist.")
+    record, window, stream = found
+    if stream is not None and window is not None:
+        return _ObjectResponse(record, window, stream)
+    if "if-none-match" in headers or "if-modified-since" in headers:
+        return Response(None, status_code=304, headers=_object_headers(record))
+    failed = error_envelope(10031, "At least one of the pre-conditions you specified did not hold.")
+    return Response(failed, status_code=412, headers={"etag": f'"{record.etag}"'})
 
 
 def _raw_key(request: ApiRequest) -> bytes:
@@ -307,6 +319,9 @@ def _object_headers(record: ObjectRecord) -> dict[str, str]:
     headers["etag"] = f'"{record.etag}"'
     headers["last-modified"] = _http_date(record.uploaded_ms)
     headers["cf-r2-storage-class"] = record.metadata.storage_class
+    # A tenant's page must not be one of the control plane's, should a browser ever show it.
+    headers["x-content-type-options"] = "nosniff"
+    headers["content-security-policy"] = "default-src 'none'; sandbox"
     return headers
 
 
@@ -323,9 +338,8 @@ def _view(record: ObjectRecord) -> ObjectView:
     )
 
 
-def _http_metadata(record: ObjectRecord, date: Any) -> dict[str, str]:
-    items: Mapping[str, str | int] = record.metadata.http
-    return {name: date(value) if isinstance(value, int) else value for name, value in items.items()}
+def _http_metadata(record: ObjectRecord, date: Callable[[int], str]) -> dict[str, str]:
+    return {name: date(value) if isinstance(value, int) else value for name, value in record.metadata.http.items()}
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -69,6 +69,9 @@ SWEEP_PAUSE_SECONDS: Final = 0.01
 SWEEP_DELETES_PER_STEP: Final = 1000
 """Ours: objects that expire in one commit."""
 
+SWEEP_CHECKS_PER_TURN: Final = 20_000
+"""Ours: rules times objects that a sweep looks at before it gives the event loop back, some 5 ms."""
+
 FREE_BYTES_MIN: Final = MIB
 """Ours: an index gives space back to the disk once it has more than this, and a quarter of itself, unused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from tenantry.services.r2.limits import (
     ENDED_UPLOAD_DAYS,
     LIST_LIMIT_MAX,
     PUT_BYTES_MAX,
+    SWEEP_CHECKS_PER_TURN,
     SWEEP_DELETES_PER_STEP,
 )
 from tenantry.services.r2.listing import after_entry, successor
@@ -321,26 +323,34 @@ class BucketRules:
         now = self._clock()
         rules = (await self._bucket.settings()).lifecycle
         expired = cooled = aborted = 0
+        step = max(SWEEP_CHECKS_PER_TURN // max(len(rules), 1), 1)
         for prefix in object_prefixes(rules):
             query = ListQuery(prefix=key_bytes(prefix), limit=SWEEP_DELETES_PER_STEP)
             while True:
                 page = await self._bucket.list(query)
-                due = due_objects(rules, page.objects, now)
-                if due.expired:
-                    # By version: what was stored meanwhile under the same key is not old.
-                    expired += await self._bucket.delete_versions([(one.key, one.version) for one in due.expired])
-                if due.cooled:
-                    versions = [(one.key, one.version) for one in due.cooled]
-                    await self._bucket.change_storage_class(versions, "InfrequentAccess")
-                    cooled += len(versions)
+                old: list[tuple[str, str]] = []
+                cool: list[tuple[str, str]] = []
+                for first in range(0, len(page.objects), step):
+                    due = due_objects(rules, page.objects[first : first + step], now)
+                    old += [(one.key, one.version) for one in due.expired]
+                    cool += [(one.key, one.version) for one in due.cooled]
+                    await asyncio.sleep(0)
+                # By version: what was stored meanwhile under the same key is not old.
+                if old:
+                    expired += await self._bucket.delete_versions(old)
+                if cool:
+                    await self._bucket.change_storage_class(cool, "InfrequentAccess")
+                    cooled += len(cool)
                 if page.next_start is None:
                     break
                 query = ListQuery(prefix=query.prefix, start=page.next_start, limit=query.limit)
         uploads = UploadQuery(limit=LIST_LIMIT_MAX)
         while found := await self._bucket.list_uploads(uploads):
-            for upload in due_uploads(rules, found, now):
-                await self._bucket.abort_upload(upload.upload_id)
-                aborted += 1
+            for first in range(0, len(found), step):
+                for upload in due_uploads(rules, found[first : first + step], now):
+                    await self._bucket.abort_upload(upload.upload_id)
+                    aborted += 1
+                await asyncio.sleep(0)
             uploads = UploadQuery(after=(key_bytes(found[-1].key), found[-1].upload_id), limit=uploads.limit)
         return Swept(expired, cooled, aborted, await self._bucket.tidy())
 
