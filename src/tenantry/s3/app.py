@@ -22,6 +22,7 @@ from tenantry.s3.cors import cors_headers, preflight_headers
 from tenantry.s3.directory import Credential, Directory
 from tenantry.s3.errors import S3Error, error, from_binding
 from tenantry.s3.limits import DRAIN_BYTES_MAX
+from tenantry.s3.metadata import refuse_unsupported
 from tenantry.s3.operations import Operation, operation_of
 from tenantry.s3.payload import Payload, Receive, drop, payload_hash
 from tenantry.s3.request import S3Request, read_request
@@ -105,6 +106,7 @@ class S3Endpoint:
         payload = exchange.payload(checksums=operation.checksums_body)
         call = Call(request, payload, credential, self._directory, self._open_bucket)
         await self._authorize(call, operation)
+        refuse_unsupported(request.headers)
         return await operation.handler(call)
 
     async def _authenticate(self, exchange: _Exchange) -> Credential:

@@ -10,7 +10,6 @@ from tenantry.s3.answer import Answer, xml_answer
 from tenantry.s3.call import Call
 from tenantry.s3.errors import S3Error, error
 from tenantry.s3.limits import BUCKETS_PER_PAGE_MAX, XML_BYTES_MAX
-from tenantry.s3.metadata import refuse_unsupported
 from tenantry.s3.xml import Value
 
 __all__ = [
@@ -86,7 +85,6 @@ def _name_of(token: str) -> str:
 
 
 async def create_bucket(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     if call.payload.length != 0:
         root = await call.xml("CreateBucketConfiguration", XML_BYTES_MAX)
         root.only({"LocationConstraint"})
@@ -104,12 +102,10 @@ async def create_bucket(call: Call) -> Answer:
 
 
 async def head_bucket(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     return Answer(headers={"content-type": "application/xml", "x-amz-bucket-region": "auto"})
 
 
 async def delete_bucket(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     if not await call.directory.delete_bucket(call.request.bucket):
         raise error("BucketNotEmpty")
     return Answer(204)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenantry.errors import BindingError, StreamError
 from tenantry.s3.directory import Credential, Directory
 from tenantry.s3.errors import S3Error, error, from_binding, not_implemented
+from tenantry.s3.limits import XML_INLINE_BYTES_MAX
 from tenantry.s3.payload import Payload, read_whole
 from tenantry.s3.request import S3Request
 from tenantry.s3.xml import Element, parse_untrusted
@@ -57,7 +59,10 @@ class Call:
 
     async def xml(self, root: str, bytes_max: int) -> Element:
         """The body as a document. Raises S3Error."""
-        return parse_untrusted(await read_whole(self.payload, bytes_max), root)
+        body = await read_whole(self.payload, bytes_max)
+        if len(body) <= XML_INLINE_BYTES_MAX:
+            return parse_untrusted(body, root)
+        return await asyncio.to_thread(parse_untrusted, body, root)
 
     def failure_of(self, failure: BindingError | StreamError) -> S3Error:
         """What the client is told when R2's rules refuse or the body broke off: first what is wrong with the body."""

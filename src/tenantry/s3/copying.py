@@ -15,7 +15,7 @@ from tenantry.s3.call import Call
 from tenantry.s3.conditions import conditions_of
 from tenantry.s3.errors import error, from_binding
 from tenantry.s3.limits import COPY_BYTES_MAX
-from tenantry.s3.metadata import checksum_fields, etag_of, metadata_options, refuse_unsupported
+from tenantry.s3.metadata import checksum_fields, etag_of, metadata_options
 from tenantry.s3.payload import CHECKSUM_HEADER, algorithm_named
 from tenantry.s3.ssec import ssec_headers, ssec_key_of
 from tenantry.s3.times import iso_time
@@ -77,7 +77,6 @@ async def copy_source(call: Call) -> AsyncIterator[tuple[ObjectRecord, ByteStrea
 
 async def copy_object(call: Call) -> Answer:
     headers = call.request.headers
-    refuse_unsupported(headers)
     directive = headers.get("x-amz-metadata-directive", "COPY")
     if directive not in ("COPY", "REPLACE", "MERGE"):
         raise error("InvalidArgument", "Unknown metadata directive: use COPY, REPLACE or MERGE.")

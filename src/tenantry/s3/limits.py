@@ -46,6 +46,9 @@ XML_BYTES_MAX: Final = MIB
 COMPLETE_XML_BYTES_MAX: Final = 4 * MIB
 """10,000 parts with their etags and checksums."""
 
+XML_INLINE_BYTES_MAX: Final = 16 * KIB
+"""Read on the event loop, which takes less than a millisecond; a longer document is read in a thread. Ours."""
+
 XML_DEPTH_MAX: Final = 8
 """S3's deepest is 5. Ours."""
 

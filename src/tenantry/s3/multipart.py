@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tenantry.s3.copying import copy_source
 from tenantry.s3.errors import error, from_binding
 from tenantry.s3.limits import COMPLETE_XML_BYTES_MAX
 from tenantry.s3.listing import encoder_of, limit_of
-from tenantry.s3.metadata import checksum_fields, etag_of, metadata_options, refuse_unsupported, storage_class_name
+from tenantry.s3.metadata import checksum_fields, etag_of, metadata_options, storage_class_name
 from tenantry.s3.objects import part_of
 from tenantry.s3.payload import CHECKSUM_HEADER, algorithm_named, decoded_checksum
 from tenantry.s3.ssec import ssec_headers, ssec_key_of
@@ -50,7 +51,6 @@ def _checksum_type(algorithm: str) -> str:
 
 async def create_upload(call: Call) -> Answer:
     headers = call.request.headers
-    refuse_unsupported(headers)
     key = call.key
     options = put_options("createMultipartUpload", metadata_options(headers))
     algorithm = None
@@ -96,7 +96,6 @@ def _part_headers(upload: UploadRecord, part: PartRecord) -> dict[str, str]:
 
 
 async def upload_part(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     number = _number(call)
     upload = await _open_upload(call)
     sent, chosen = call.payload.checksum, upload.checksum_algorithm
@@ -122,7 +121,6 @@ async def upload_part(call: Call) -> Answer:
 
 
 async def upload_part_copy(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     number = _number(call)
     upload = await _open_upload(call)
     async with copy_source(call) as (_, body):
@@ -148,7 +146,6 @@ def _part_fields(upload: UploadRecord, part: PartRecord) -> dict[str, Value]:
 
 
 async def complete_upload(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     for name in ("if-match", "if-none-match"):
         if call.header(name) is not None:
             raise call.not_implemented_header(name)
@@ -295,6 +292,7 @@ async def list_uploads(call: Call) -> Answer:
                 prefixes.append(name)
         if len(page) <= limit:
             break
+        await asyncio.sleep(0)
     entries: list[Value] = [
         {
             "Key": encoded(upload.key),

@@ -12,7 +12,7 @@ from tenantry.s3.call import Call
 from tenantry.s3.conditions import conditions_of, is_not_modified
 from tenantry.s3.errors import error, from_binding
 from tenantry.s3.limits import LIST_KEYS_MAX, XML_BYTES_MAX
-from tenantry.s3.metadata import checksum_headers, etag_of, metadata_options, record_headers, refuse_unsupported
+from tenantry.s3.metadata import checksum_headers, etag_of, metadata_options, record_headers
 from tenantry.s3.ssec import ssec_headers, ssec_key_of
 from tenantry.s3.xml import Value
 from tenantry.services.r2.model import ObjectRecord, Window
@@ -35,7 +35,6 @@ _DIGITS: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 async def put_object(call: Call) -> Answer:
     headers = call.request.headers
-    refuse_unsupported(headers)
     key = call.key
     options = put_options("put", metadata_options(headers))
     options = replace(
@@ -154,7 +153,6 @@ def part_of(call: Call) -> int | None:
 
 async def delete_object(call: Call) -> Answer:
     call.refuse_version()
-    refuse_unsupported(call.request.headers)
     if call.header("if-match") is not None:
         raise call.not_implemented_header("if-match")
     await call.bucket.delete([call.key])
@@ -162,7 +160,6 @@ async def delete_object(call: Call) -> Answer:
 
 
 async def delete_objects(call: Call) -> Answer:
-    refuse_unsupported(call.request.headers)
     root = await call.xml("Delete", XML_BYTES_MAX)
     root.only({"Object", "Quiet"})
     quiet = root.value("Quiet") == "true"

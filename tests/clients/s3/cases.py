@@ -556,6 +556,15 @@ refused(
 )
 
 
+refused(
+    "GetObject",
+    "x-amz-expected-bucket-owner",
+    "NotImplemented",
+    501,
+    lambda s3, b: s3.get_object(Bucket=b, Key="k", ExpectedBucketOwner="123456789012"),
+)
+
+
 @works("HeadObject", "conditions, ranges and parts as GetObject has them")
 def _(s3: Any, bucket: str) -> None:
     etag = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["ETag"]
