@@ -110,13 +110,11 @@ def _answer(call: Call, record: ObjectRecord, window: Window, answer: Answer) ->
     asked = call.parameter("partNumber")
     if asked is not None and record.part_count:
         headers["x-amz-mp-parts-count"] = str(record.part_count)
-    if not whole or asked is not None or (_has_range(call) and not _range_is_stale(call, record)):
-        # The whole of an object that was asked for as a range is a part all the same, unless the range had no meaning.
+    # The whole of an object that was asked for as a range is a part all the same, unless the range had no meaning.
+    partial = not whole or asked is not None or (_has_range(call) and not _range_is_stale(call, record))
+    if partial and window.length:
         headers["content-range"] = f"bytes {window.offset}-{window.offset + window.length - 1}/{record.size}"
         answer.status = 206
-        if not window.length:
-            del headers["content-range"]
-            answer.status = 200
     answer.headers = headers
     return answer
 
