@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantry.errors import BindingError, TenantryError
+from tenantry.errors import BindingError, StorageError, StorageFull, TenantryError
 from tenantry.s3.limits import CLOCK_SKEW_SECONDS_MAX
 from tenantry.services.r2.errors import R2Error
 
@@ -42,6 +42,7 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed object size."),
     "ExpiredRequest": (400, "Request has expired"),
     "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
+    "InsufficientStorage": (507, "The disk of this platform is full. Nothing was written; try again later."),
     "InternalError": (500, "We encountered an internal error. Please try again."),
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket name is not valid."),
@@ -112,6 +113,10 @@ def not_implemented(what: str) -> S3Error:
 
 def from_binding(failure: BindingError) -> S3Error:
     """What R2's rules refused, as S3 says it."""
+    if isinstance(failure, StorageFull):
+        return error("InsufficientStorage")
+    if isinstance(failure, StorageError):
+        return error("InternalError")
     if not isinstance(failure, R2Error):  # a TypeError or RangeError: the request has a value of a wrong shape
         return error("InvalidArgument", failure.message)
     return error(_BY_NUMBER.get(failure.code, "InvalidRequest"), failure.text)

@@ -652,8 +652,8 @@ async def a_cursor_that_was_never_given_out_is_an_empty_page(bucket: Any) -> Non
     for key in ("a", "b", "c"):
         await bucket.put(key, "x")
     good = (await bucket.list(limit=1)).cursor
-    changed = ("A" if good[-1] != "A" else "B") + good[1:]
-    for cursor in ("!", "YQ==", changed, good + "A", "x" * 4000, "ä"):
+    changed = ("A" if good[0] != "A" else "B") + good[1:]
+    for cursor in ("!", "YQ==", changed, good + "A", good + "==", "!" + good, good[:-1], "x" * 4000, "ä"):
         page = await bucket.list(cursor=cursor)
         assert (keys_of(page), page.truncated) == ([], False), cursor
 

@@ -18,9 +18,11 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tenantry.errors import StorageError, StorageFull
 from tenantry.s3 import BucketEntry, Credential, Permission, S3Endpoint
 from tenantry.s3.limits import HEADER_BYTES_MAX, TARGET_BYTES_MAX
 from tenantry.services.r2.engines.memory import MemoryEngine
+from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.options import GetOptions, PutOptions
 from tenantry.services.r2.service import BucketRules
 
@@ -443,6 +445,28 @@ async def test_a_failed_head_has_no_body(server: Server) -> None:
     answer = await server.send(signed("HEAD", "/bucket/none"))
 
     assert (answer.status, answer.body) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "code"),
+    [
+        (StorageFull("the disk of /data is full"), 507, "InsufficientStorage"),
+        (StorageError("/data/index.sqlite is corrupted"), 500, "InternalError"),
+        (BucketGone(), 404, "NoSuchBucket"),
+    ],
+    ids=str,
+)
+async def test_a_storage_that_fails_is_told_of_without_its_paths(
+    server: Server, monkeypatch: pytest.MonkeyPatch, raised: Exception, status: int, code: str
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(BucketRules, "put", refuse)
+    answer = await server.send(signed("PUT", "/bucket/k", b"1"))
+
+    assert (answer.status, answer.code) == (status, code)
+    assert b"/data" not in answer.body
 
 
 async def test_what_breaks_inside_is_not_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from tenantry.errors import ConfigError
 from tenantry.services import Binding, ServiceSettings
+from tenantry.services.r2.backup import back_up
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.engines.files import FilesEngine
 from tenantry.services.r2.service import BucketRules, Clock, system_clock
 from tenantry.services.r2.sweeper import Sweeper
+from tenantry.services.snapshot import Snapshot
 
 __all__ = ["SERVICE", "R2Service", "R2ServiceFactory"]
 
@@ -82,6 +85,9 @@ class R2ServiceFactory:
         with suppress(RuntimeError):
             service.start_sweeping()
         return service
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE: Final = R2ServiceFactory()

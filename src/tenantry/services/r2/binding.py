@@ -22,8 +22,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from tenantry.errors import StorageError
 from tenantry.services.r2.engine import Bucket
-from tenantry.services.r2.errors import BucketGone, r2_error, type_error
+from tenantry.services.r2.errors import BucketGone, r2_error, storage_refused, type_error
 from tenantry.services.r2.limits import DELETE_KEYS_MAX, INLINE_RESULT_BYTES_MAX, SCAN_ROWS_PER_TURN
 from tenantry.services.r2.model import ALGORITHMS, ObjectRecord, Window
 from tenantry.services.r2.options import (
@@ -67,6 +68,8 @@ class R2Binding:
             return await handler(self, *args)
         except BucketGone as error:
             raise r2_error(method, 10006) from error
+        except StorageError as error:
+            raise storage_refused(method, error) from error
         finally:
             for stream in _streams(args):
                 await stream.aclose()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantry.errors import BindingError
+from tenantry.errors import BindingError, StorageError, StorageFull
 
 __all__ = [
     "BucketGone",
@@ -16,6 +16,7 @@ __all__ = [
     "r2_error",
     "range_error",
     "ssec_error",
+    "storage_refused",
     "type_error",
 ]
 
@@ -71,6 +72,13 @@ _SSEC: Final = {
 
 class BucketGone(Exception):
     """The bucket was deleted, or the service closed, while the operation ran. Engines raise it; rules translate it."""
+
+
+def storage_refused(action: str, error: StorageError) -> StorageError:
+    """What an engine could not do, in the words of an operation."""
+    if isinstance(error, StorageFull):
+        return StorageFull(f"{action}: Insufficient storage: the disk of this platform is full. (10001)")
+    return StorageError(f"{action}: {_TEXTS[10001]} (10001)")
 
 
 class R2Error(BindingError):

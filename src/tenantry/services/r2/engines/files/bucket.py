@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from tenantry.services.r2.engine import Assembly, Choose, PutRequest, StagedBody
+from tenantry.services.r2.engines.files.failures import storage_errors
 from tenantry.services.r2.engines.files.index import IndexWriter, Placement, Segment
 from tenantry.services.r2.engines.files.opened import OpenBucket
 from tenantry.services.r2.engines.files.reading import BodyFileStream, SegmentedStream, Slice
@@ -79,23 +80,25 @@ class FilesBucket:
 
     @asynccontextmanager
     async def _existing(self) -> AsyncIterator[OpenBucket | None]:
-        opened = await self._shelves.acquire(self._name, create=False)
-        if opened is None:
-            yield None
-            return
-        try:
-            yield opened
-        finally:
-            opened.release()
+        with storage_errors(self._name):
+            opened = await self._shelves.acquire(self._name, create=False)
+            if opened is None:
+                yield None
+                return
+            try:
+                yield opened
+            finally:
+                opened.release()
 
     @asynccontextmanager
     async def _made(self) -> AsyncIterator[OpenBucket]:
-        opened = await self._shelves.acquire(self._name, create=True)
-        assert opened is not None
-        try:
-            yield opened
-        finally:
-            opened.release()
+        with storage_errors(self._name):
+            opened = await self._shelves.acquire(self._name, create=True)
+            assert opened is not None
+            try:
+                yield opened
+            finally:
+                opened.release()
 
     async def head(self, key: str) -> ObjectRecord | None:
         async with self._existing() as opened:
@@ -133,7 +136,8 @@ class FilesBucket:
     async def put(self, request: PutRequest, body: StagedBody) -> ObjectRecord | None:
         if isinstance(body, _FileBody):
             placement = Placement(file=body.name)
-            return await body.opened.committer.commit(lambda writer: writer.put(request, placement), body.settle)
+            with storage_errors(self._name):
+                return await body.opened.committer.commit(lambda writer: writer.put(request, placement), body.settle)
         assert isinstance(body, _InlineBody)
         placement = Placement(data=body.data)
         async with self._made() as opened:
@@ -199,9 +203,10 @@ class FilesBucket:
             body = await self._stage_file(BytesStream(body.data), body.size, ())
         assert isinstance(body, _FileBody)
         file, file_bytes = body.name, body.size
-        return await body.opened.committer.commit(
-            lambda writer: writer.put_part(upload_id, part, file, file_bytes), body.settle
-        )
+        with storage_errors(self._name):
+            return await body.opened.committer.commit(
+                lambda writer: writer.put_part(upload_id, part, file, file_bytes), body.settle
+            )
 
     async def complete_upload(
         self, upload_id: str, assemble: Callable[[Mapping[int, PartRecord]], Assembly]
