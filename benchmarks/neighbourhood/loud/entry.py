@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
 
 from workers import Response, WorkerEntrypoint
@@ -51,6 +52,40 @@ async def crash(request):
     os._exit(1)
 
 
+def _spin():
+    while True:
+        pass
+
+
+async def threads(request):
+    for _ in range(60):
+        threading.Thread(target=_spin, daemon=True).start()
+    await asyncio.sleep(3600)
+
+
+async def _ask(env):
+    for _ in range(40):
+        await env.KV.get("key")
+
+
+async def calls(request, env):
+    await asyncio.gather(*(_ask(env) for _ in range(20)))
+    return Response("done")
+
+
+async def disk(request, env):
+    for number in range(100):
+        await env.BUCKET.put(f"key{number % 10}", b"x" * 1_000_000)
+    return Response("done")
+
+
+async def connect(request):
+    return Response("done")
+
+
 class Default(WorkerEntrypoint):
     async def fetch(self, request):
-        return await globals()[self.env.HABIT](request)
+        habit = self.env.HABIT
+        if habit in ("calls", "disk"):
+            return await globals()[habit](request, self.env)
+        return await globals()[habit](request)

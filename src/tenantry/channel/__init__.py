@@ -5,5 +5,6 @@ Both ends of a channel use it, the host and the runtime inside the sandbox, so i
 
 from tenantry.channel.peer import ChannelClosed, Handler, Peer
 from tenantry.channel.streams import RemoteStream
+from tenantry.channel.turns import Lane, Turns
 
-__all__ = ["ChannelClosed", "Handler", "Peer", "RemoteStream"]
+__all__ = ["ChannelClosed", "Handler", "Lane", "Peer", "RemoteStream", "Turns"]

@@ -1,7 +1,7 @@
 """One end of a channel: a session, its socket, the calls that wait for an answer and the streams that flow.
 
-Frames written during one turn of the loop leave in one write. What comes in is read at most 256 KiB a turn, so that a
-chatty peer takes its turn like everybody else. A peer that breaks the protocol, or lets what it should read pile up,
+Frames written during one turn of the loop leave in one write. What comes in is read at most 256 KiB a turn, and on the
+host in turns with everybody else (`turns`). A peer that breaks the protocol, or lets what it should read pile up,
 is closed; whoever owns it then ends the process behind it.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from tenantry.channel.streams import RemoteStream
+from tenantry.channel.turns import Lane
 from tenantry.errors import ProtocolError, TenantryError
 from tenantry.streams import ByteStream
 from tenantry.wire.events import (
@@ -44,6 +46,9 @@ _READ_BYTES_MIN: Final = 2 * 1024
 _TURN_EVENTS: Final = 64
 """What one read should bring, going by the size of what came before: tiny frames cost far more than their bytes say,
 and whoever shares the loop waits for all of them."""
+_SHARED_TURN: Final = 8
+_SHARED_READ_BYTES_MIN: Final = 512
+"""Where others wait for their turn too, it brings so much less."""
 _WRITE_AT_ONCE_BYTES: Final = 16 * 1024
 """A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
 _LOG_BACKLOG_BYTES_MAX: Final = 4 * MIB
@@ -85,8 +90,12 @@ class Handler(Protocol):
 class Peer:
     """See the module. The socket becomes the peer's own."""
 
-    def __init__(self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop, lane: Lane | None = None
+    ) -> None:
+        """`lane` is where it waits for its turn to be read; None: it is read whenever there is something."""
         sock.setblocking(False)
+        self._lane = lane
         self.loop = loop
         self.session = Session()
         self._socket = sock
@@ -153,6 +162,10 @@ class Peer:
             self._log_backlog_bytes += len(message)
             self.session.log(call, level, message)
             self._after()
+
+    def flush(self) -> None:
+        """Write now, for who will not get to the next turn of the loop."""
+        self._flush()
 
     # Capabilities --------------------------------------------------------------------------------------------------
 
@@ -248,20 +261,40 @@ class Peer:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        if self._lane is None:
+            self._read(self._read_bytes)
+        elif self._lane.may_read(self):
+            self._read_and_charge(self._lane, self._read_bytes)
+        else:
+            self.loop.remove_reader(self._socket.fileno())
+
+    def take_turn(self) -> None:
+        if not self.is_closed:
+            assert self._lane is not None
+            self.loop.add_reader(self._socket.fileno(), self._readable)
+            self._read_and_charge(self._lane, max(self._read_bytes // _SHARED_TURN, _SHARED_READ_BYTES_MIN))
+
+    def _read_and_charge(self, lane: Lane, size: int) -> None:
+        started = perf_counter()
+        events = self._read(size)
+        lane.charge(perf_counter() - started, events)
+
+    def _read(self, size: int) -> int:
+        """Read once. Returns how many events came of it."""
         try:
-            data = self._socket.recv(self._read_bytes)
+            data = self._socket.recv(size)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError:
             data = b""
         if not data:
             self.close(None)
-            return
+            return 0
         try:
             events = self.session.feed_untrusted(data)
         except ProtocolError as error:
             self.close(error)
-            return
+            return 0
         if events:
             wanted = _TURN_EVENTS * len(data) // len(events)
             self._read_bytes = min(max(wanted, _READ_BYTES_MIN), _READ_BYTES_MAX)
@@ -269,12 +302,13 @@ class Peer:
             for event in events:
                 self._on[type(event)](self, event)
                 if self.is_closed:
-                    return
+                    return len(events)
             self._after()
         except Exception as error:  # noqa: BLE001
             # A bug of this side. Events after this one are lost, so calls would wait for ever: better to end.
             self.loop.call_exception_handler({"message": "a channel's event could not be handled", "exception": error})
             self.close(error)
+        return len(events)
 
     def _returned(self, event: CallReturned) -> None:
         future = self._waiting.pop(event.call)

@@ -29,9 +29,11 @@ from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.s3 import S3Endpoint
+from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 from tenantry.services.r2 import R2Service
+from tenantry.wire.limits import MIB
 
 if TYPE_CHECKING:
     from tenantry.gateway.identity import Identity
@@ -82,13 +84,17 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         store.tokens.revoke_named(account.id, _DEV_TOKEN)
         token = store.tokens.issue(account.id, _DEV_TOKEN)[1] if with_token else ""
         store.api_keys.load()
+        cgroups = CgroupTree.try_claim()
+        if cgroups is not None:
+            stack.callback(cgroups.close)
         runtime = PythonRuntime(
             python_policy(
                 settings.data,
                 settings.isolation,
                 sockets=settings.egress.any_sockets,
                 memory_mib_max=settings.plans.memory_mib_max,
-            )
+            ),
+            cgroups,
         )
         stack.push_async_callback(runtime.aclose)
         await runtime.open()
@@ -96,7 +102,15 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         of_resource = _ResourceSettings(settings.kv, store.resources)
         services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource))
         stack.push_async_callback(services.aclose)
-        host = Host(settings.data, services, runtime, worker_log, settings.egress, plans=settings.plans)
+        host = Host(
+            settings.data,
+            services,
+            runtime,
+            worker_log,
+            settings.egress,
+            plans=settings.plans,
+            memory_bytes_max=None if settings.memory_mib_total is None else settings.memory_mib_total * MIB,
+        )
         stack.push_async_callback(host.aclose)
         bytecode = BytecodeCache(settings.data / "bundles", runtime)
         stack.push_async_callback(bytecode.aclose)

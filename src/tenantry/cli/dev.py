@@ -112,6 +112,7 @@ def dev(
             durability=durability,
             egress=platform.egress,
             plans=platform.plans,
+            memory_mib_total=platform.memory_mib_total,
             kv=platform.kv,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

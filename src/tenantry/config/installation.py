@@ -46,7 +46,7 @@ from tenantry.config.identity import IdentityFile, parse_identity
 from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
 from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
-from tenantry.config.platform import PlatformSettings
+from tenantry.config.platform import MemoryMibTotal, PlatformSettings
 from tenantry.errors import ConfigError
 
 __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
@@ -80,6 +80,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     durability: Literal["full", "process"] = "full"
     drain_seconds: float = DRAIN_SECONDS_DEFAULT
     drain_notice_seconds: float = DRAIN_NOTICE_SECONDS_DEFAULT
+    memory_mib_total: MemoryMibTotal | None = None
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
@@ -134,6 +135,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         drain_notice_seconds=content.drain_notice_seconds,
         egress=_egress(source, addresses),
         plans=_plans(source, addresses),
+        memory_mib_total=content.memory_mib_total,
         kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
     )
 

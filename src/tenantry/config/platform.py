@@ -17,6 +17,8 @@
     [worker.egress]                     # the same for one Worker, below its [[worker]]
     policy = "deny"
 
+    memory_mib_total = 16000            # what all worker processes may hold together, above all tables
+
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
 
@@ -32,7 +34,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -40,6 +42,7 @@ from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPol
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentitySettings
 from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
+from tenantry.config.limits import MEMORY_MIB_MIN
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
@@ -75,6 +78,8 @@ class PlatformSettings:
     drain_notice_seconds: float = 0.0
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    # What all worker processes may hold together. None: most of what the machine has.
+    memory_mib_total: int | None = None
     kv: KvNamespaceSettings = STRONG
 
 
@@ -97,6 +102,7 @@ class Platform:
     workers: tuple[PlatformWorker, ...]
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    memory_mib_total: int | None = None
     kv: KvNamespaceSettings = STRONG
 
 
@@ -112,11 +118,16 @@ class _Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: PlanFile = PlanFile()
 
 
+MemoryMibTotal = Annotated[int, msgspec.Meta(ge=MEMORY_MIB_MIN)]
+"""What all worker processes may hold together."""
+
+
 class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: _Gateway
     worker: list[_Worker]
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
+    memory_mib_total: MemoryMibTotal | None = None
     kv_namespace: list[KvNamespaceFile] = []
 
 
@@ -157,6 +168,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         workers,
         _egress(file, content, workers),
         _plans(file, content, workers),
+        content.memory_mib_total,
         parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
     )
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from tenantry.config.deployment import BindingSpec, WorkerLimits
+from tenantry.config.limits import CPU_MS_MIN
 from tenantry.control import limits
 from tenantry.control.errors import Invalid
 from tenantry.control.names import module_name_untrusted, namespace_name_untrusted, script_name_untrusted
@@ -205,10 +206,13 @@ def _flags(flags: list[str]) -> tuple[str, ...]:
 def _limits(value: _Limits | None) -> WorkerLimits:
     if value is None:
         return WorkerLimits()
-    ranges = (("cpu_ms", value.cpu_ms, limits.CPU_MS_MAX), ("subrequests", value.subrequests, limits.SUBREQUESTS_MAX))
-    for name, number, largest in ranges:
-        if number is not None and not 1 <= number <= largest:
-            raise Invalid(10021, f"metadata: limits.{name} must be between 1 and {largest}")
+    ranges = (
+        ("cpu_ms", value.cpu_ms, CPU_MS_MIN, limits.CPU_MS_MAX),
+        ("subrequests", value.subrequests, 1, limits.SUBREQUESTS_MAX),
+    )
+    for name, number, least, most in ranges:
+        if number is not None and not least <= number <= most:
+            raise Invalid(10021, f"metadata: limits.{name} must be between {least} and {most}")
     return WorkerLimits(value.cpu_ms, value.subrequests)
 
 

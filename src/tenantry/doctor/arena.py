@@ -28,6 +28,7 @@ from tenantry.doctor.attacks.model import Attack, refused
 from tenantry.errors import TenantryError
 from tenantry.host import Answer, Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.sandbox import CgroupTree
 from tenantry.sandbox.syscalls import this_machine
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
@@ -239,7 +240,10 @@ async def open_arena(
         (data / "bundles" / "attacker").mkdir(parents=True)
         stack.enter_context(staged(data / "bundles" / "attacker"))
         (data / "bundles").chmod(0o755)
-        runtime = PythonRuntime(python_policy(data, isolation))
+        cgroups = CgroupTree.try_claim()
+        if cgroups is not None:
+            stack.callback(cgroups.close)
+        runtime = PythonRuntime(python_policy(data, isolation), cgroups)
         await runtime.open()
         made: list[Arena] = []
         services = InstalledServices(ServiceSettings(data / "accounts" / "doctor", "process"))

@@ -195,7 +195,8 @@ async def cpu_after_the_answer(arena: Arena, attacker: Attacker, _attack: Attack
     outcome = await arena.outcome(attacker)
     if outcome != "= None":
         return outcome
-    for _ in range(500):
+    # A second of CPU time, which it gets when nobody else wants it: on a machine that is full that takes a while.
+    for _ in range(4000):
         if not arena.pids(attacker):
             return "= 'ended'"
         await asyncio.sleep(0.02)
@@ -310,6 +311,29 @@ async def compressed_answer(arena: Arena, attacker: Attacker, _attack: Attack) -
 
 async def body_of_frames(arena: Arena, attacker: Attacker, _attack: Attack) -> str:
     return f"= {len(await arena.outcome(attacker))}"
+
+
+# The network ---------------------------------------------------------------------------------------------------------
+
+
+async def inner_service(arena: Arena, attacker: Attacker, what: Attack) -> str:
+    """A server of the host's own, on its loopback interface, that nobody may reach. The attack is told its port."""
+    reached = 0
+
+    def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal reached
+        reached += 1
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await arena.outcome(attacker, f"port = {port}\n{what.code}")
+        (await asyncio.open_connection("127.0.0.1", port))[1].close()  # it does answer; and nothing is on its way now
+    finally:
+        server.close()
+        await server.wait_closed()
+    return outcome if reached == 1 else f"a server of the host's was reached {reached - 1} times"
 
 
 # The channel --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import msgspec
 from tenantry.doctor import limits
 from tenantry.errors import ConfigError, IsolationError, TenantryError
 from tenantry.host.runtime import python_policy
-from tenantry.sandbox import Zygote, credentials, landlock, libc, mounts, namespaces, seccomp
+from tenantry.sandbox import Zygote, cgroups, credentials, landlock, libc, mounts, namespaces, seccomp
 from tenantry.sandbox.syscalls import this_machine
 
 __all__ = ["LayerView", "MachineView", "examine"]
@@ -139,26 +139,6 @@ def _interpreter() -> str:
     return executable
 
 
-def _cgroup() -> str:
-    root = next(
-        (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"),
-        None,
-    )
-    if root is None:
-        raise OSError(0, "cgroup v2 is not mounted")
-    own = next((line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), "/")
-    folder = Path(root) / own.lstrip("/")
-    controllers = (folder / "cgroup.controllers").read_text().split()
-    missing = sorted({"cpu", "memory", "pids"} - set(controllers))
-    if missing:
-        raise OSError(0, f"{folder} lacks the controllers {', '.join(missing)}")
-    # Made and removed at once: what counts is whether we may.
-    child = folder / f"tenantry-doctor-{os.getpid()}"
-    child.mkdir()
-    child.rmdir()
-    return f"{folder}: {' '.join(controllers)}"
-
-
 _USERNS_ADVICE: Final = (
     "start as root, or: sysctl user.max_user_namespaces=10000; kernel.unprivileged_userns_clone=1 (Debian); "
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, a seccomp profile that allows unshare, "
@@ -189,17 +169,12 @@ _PROBES: Final[dict[str, tuple[Callable[[], str], str, str]]] = {
         "container as root",
         "install Python where every user may read it, not in root's home; or start as an ordinary user",
     ),
-    "cgroup v2": (
-        _cgroup,
-        "no level",
-        "a delegated cgroup, such as systemd's Delegate=yes; without it limits are rlimits and the host's own watch",
-    ),
 }
 
 
 def examine() -> MachineView:
     """Try every layer, then every level."""
-    layers = _probe_layers()
+    layers = [*_probe_layers(), _cgroup()]
     level, reason = "none", ""
     with tempfile.TemporaryDirectory(prefix="tenantry-doctor-") as folder:
         os.chmod(folder, 0o755)  # noqa: S103 - workers of root's are other users
@@ -213,6 +188,20 @@ def examine() -> MachineView:
                 level = candidate
                 break
     return MachineView(level, "" if level == _STRICT else reason, layers)
+
+
+def _cgroup() -> LayerView:
+    """Looked at from this very process: whether others are in its cgroup is part of the answer."""
+    try:
+        folder = cgroups.find_delegated()
+    except OSError as error:
+        advice = (
+            "a delegated cgroup with nobody else in it: systemd-run --scope -p Delegate=yes tenantry …, or "
+            "Delegate=yes in its unit; without it limits are rlimits and the host's own watch"
+        )
+        return LayerView("cgroup v2", False, "no level", error.strerror or str(error), advice)
+    controllers = (folder / "cgroup.controllers").read_text().strip()
+    return LayerView("cgroup v2", True, "no level", f"{folder}: {controllers}")
 
 
 async def _start(data: Path, isolation: str) -> None:

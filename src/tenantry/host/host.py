@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from tenantry.channel import Lane, Turns
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.egress import PUBLIC, EgressPolicies
 from tenantry.config.plans import DEFAULT_PLANS, Plans
@@ -20,13 +22,15 @@ from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
 from tenantry.host.forms import FormsTarget
-from tenantry.host.limits import IDLE_SECONDS_MAX, LIVE_PROCESSES_MAX
+from tenantry.host.limits import IDLE_SECONDS_MAX, OPERATOR_WEIGHT, STARTS_PER_PROCESSOR_MAX
+from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
 from tenantry.host.logs import LogSink
 from tenantry.host.namespaces import NamespaceTarget
 from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.starts import Starts
 from tenantry.host.targets import Thing, close_streams, give_back
 from tenantry.host.watchdog import Watchdog
 from tenantry.services.installed import InstalledServices
@@ -60,23 +64,28 @@ class Host:
         egress: EgressPolicies = PUBLIC,
         lookup: Lookup | None = None,
         plans: Plans = DEFAULT_PLANS,
+        memory_bytes_max: int | None = None,
     ) -> None:
         """`services` stay the caller's to close, after the host.
 
-        `lookup` resolves names for `fetch()`; None: as the machine does.
+        `lookup` resolves names for `fetch()`; None: as the machine does. `memory_bytes_max` is what all worker
+        processes may hold together; None: most of what this machine has.
         """
         self._runtime = runtime
         self._log_sink = log_sink
         self._loop = asyncio.get_running_loop()
         self._pools: dict[tuple[str | None, str], WorkerPool] = {}
-        self._live: set[WorkerProcess] = set()
+        self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
+        self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
+        self._watchdog = Watchdog(self._live.measured)
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
-        self._watchdog = Watchdog()
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
         self._admissions: dict[tuple[str | None, str], Admission] = {}
+        self._turns = Turns(self._loop)
+        self._lanes: dict[tuple[str | None, str], Lane] = {}
         self._policies = egress
         self._network = EgressNetwork(lookup)
         self._proxies = Proxies(self._network, egress)
@@ -113,15 +122,27 @@ class Host:
             self._ended,
             plan,
             admission,
+            self._starts,
+            self._lane(*key),
         )
         before = self._pools.get(key)
         self._pools[key] = pool
         if before is not None:
             before.retire(pool)
 
+    def _lane(self, namespace: str | None, name: str) -> Lane:
+        """In which all versions of a Worker wait to be read."""
+        lane = self._lanes.get((namespace, name))
+        if lane is None:
+            # What is in no dispatch namespace is the operator's own, and passes on what all tenants are asked.
+            weight = OPERATOR_WEIGHT if namespace is None else 1
+            lane = self._lanes[(namespace, name)] = self._turns.lane(weight)
+        return lane
+
     def removed(self, namespace: str | None, name: str) -> None:
         self._egress.pop((namespace, name), None)
         self._admissions.pop((namespace, name), None)
+        self._lanes.pop((namespace, name), None)
         pool = self._pools.pop((namespace, name), None)
         if pool is not None:
             pool.retire()
@@ -203,25 +224,17 @@ class Host:
             process.proxy = self._proxies.open(
                 listener, worker.namespace, worker.name, lambda message: process.emit("warn", message)
             )
-        if len(self._live) > LIVE_PROCESSES_MAX:
-            idle = [live for live in self._live if not live.invocations and live is not process]
-            if idle:
-                self._evict(min(idle, key=lambda live: live.used_at))
 
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
         self.processes_ended += 1
 
-    def _evict(self, process: WorkerProcess) -> None:
-        process.retiring = True
-        process.kill()
-
     def _reap(self) -> None:
         """End the processes that had nothing to do for a while."""
         now = self._loop.time()
-        for process in list(self._live):
+        for process in self._live:
             if not process.invocations and now - process.used_at >= IDLE_SECONDS_MAX:
-                self._evict(process)
+                evict(process)
             elif not process.invocations:
                 self._watchdog.glance(process)
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX / 4, self._reap)
@@ -230,10 +243,11 @@ class Host:
         """End every process, and wait for what they asked for."""
         self._reaper.cancel()
         self._watchdog.close()
+        self._starts.close()
         for pool in list(self._pools.values()):
             await pool.aclose()
-        for process in list(self._live):  # of versions before
-            self._evict(process)
+        for process in self._live:  # of versions before
+            evict(process)
             await process.wait_closed()
         await self._runtime.aclose()
         await self._proxies.aclose()

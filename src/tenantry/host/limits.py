@@ -15,6 +15,8 @@ QUEUE_SECONDS_MAX: Final = 30.0
 MEMORY_LOOK_CPU_SECONDS: Final = 0.01
 """A process's memory is looked at each time that it used so much CPU, which is what touching 50 MiB costs at least.
 So the looks cost a share of what it uses, however many processes there are."""
+MEMORY_LOOK_AT_REST_CPU_SECONDS: Final = 0.001
+"""And when it rests after having used so much."""
 
 MEMORY_BLANK_BYTES_MAX: Final = 64 * 1024 * 1024
 """What a process may have when it begins and is not charged for. A blank one has less than half of that; whoever grows
@@ -23,6 +25,10 @@ faster than the host reads gains no more."""
 START_GRACE_CPU_SECONDS: Final = 0.25
 START_GRACE_SECONDS: Final = 1.0
 """An import that was interrupted, because it took too long, has these to say where; then its process is ended."""
+
+LAST_WORDS_CPU_SECONDS: Final = 0.02
+LAST_WORDS_SECONDS: Final = 0.25
+"""A process that used up its CPU time has these to say where it is; then it is ended. The signal is with it at once."""
 
 WAIT_UNTIL_SECONDS_MAX: Final = 30.0
 """What goes on after the answer, unless somebody still reads a body or holds a stub."""
@@ -41,6 +47,9 @@ LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
 
+OPERATOR_WEIGHT: Final = 8
+"""How much more of the host's loop than a tenant's a Worker outside of dispatch namespaces gets, where it is short."""
+
 PROCESSES_PER_WORKER_MAX: Final = 4
 BUSY_INVOCATIONS: Final = 64
 """A process that holds this many gets help."""
@@ -49,6 +58,19 @@ BUSY_CPU_SHARE: Final = 0.9
 
 IDLE_SECONDS_MAX: Final = 60.0
 LIVE_PROCESSES_MAX: Final = 5000
+
+MEMORY_BUDGET_SHARE: Final = 0.75
+"""Of the machine's memory: what all worker processes may hold together, unless the operator says. The rest is the
+host's, and the page cache's."""
+BLANK_PRIVATE_BYTES: Final = 3 * 1024 * 1024
+"""What a process has to itself before it has done anything, as the budget counts it. Measured."""
+
+STARTS_PER_PROCESSOR_MAX: Final = 8
+"""Processes that are being forked, or import their Worker, at once, for each processor of the machine."""
+STARTS_QUEUED_MAX: Final = 1024
+"""Starts that wait behind them; more are refused."""
+START_PLACE_SECONDS: Final = 0.25
+"""An import that takes longer goes on beside the others."""
 
 BACKOFF_SECONDS_FIRST: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 30.0
@@ -63,6 +85,12 @@ HEALTHY_SECONDS: Final = 10.0
 
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
+
+BACKGROUND_CPU_SHARE: Final = 0.15
+FOREGROUND_CPU_SHARE: Final = 0.05
+SHARE_SECONDS: Final = 0.3
+"""A process that uses more than the one share of a processor, over about so long, lets the others go first until it
+uses less than the other."""
 
 UNPAID_CPU_SECONDS_MAX: Final = 1.0
 """CPU that a process may use while it holds no invocation, beyond what is forgiven: threads that go on, say."""

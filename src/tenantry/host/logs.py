@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["LogEvent", "LogSink"]
+import structlog
+
+from tenantry.config.deployment import DeployedWorker
+
+__all__ = ["LogEvent", "LogSink", "emit"]
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +25,11 @@ class LogEvent:
 
 
 LogSink = Callable[[LogEvent], None]
+
+
+def emit(sink: LogSink, worker: DeployedWorker, level: str, message: str) -> None:
+    """Send a line to a Worker's log. Whoever shows it may fail; that harms no request."""
+    try:
+        sink(LogEvent(worker.name, worker.namespace, level, message))
+    except Exception as error:  # noqa: BLE001
+        _log.error("a Worker's log could not be shown", worker=worker.name, reason=str(error))

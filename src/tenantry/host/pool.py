@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from tenantry.channel import Lane
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.plans import DEFAULT_PLANS, Plan
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TenantryError, WorkerCrashed
@@ -29,9 +30,10 @@ from tenantry.host.limits import (
     PROCESSES_PER_WORKER_MAX,
     START_ATTEMPTS_MAX,
 )
-from tenantry.host.logs import LogSink
+from tenantry.host.logs import LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.starts import Starts
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
@@ -54,8 +56,12 @@ class WorkerPool:
         on_ended: Callable[[WorkerProcess], None],
         plan: Plan = DEFAULT_PLANS.default,
         admission: Admission | None = None,
+        starts: Starts | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan."""
+        """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. So is `lane`, where
+        its processes wait to be read; None: they do not wait. `starts` is shared by all Workers; None: nobody else
+        starts any."""
         self.worker = worker
         self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
         self._allowance = allow(worker.limits, plan)
@@ -67,6 +73,8 @@ class WorkerPool:
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
+        self._lane = lane
+        self._starts = starts or Starts(PROCESSES_PER_WORKER_MAX, lambda: False)
         self._loop = asyncio.get_running_loop()
         self._starting: asyncio.Task[WorkerProcess] | None = None
         self._waiting = 0
@@ -155,18 +163,20 @@ class WorkerPool:
     def _choose(self) -> WorkerProcess | None:
         """The process that is least busy, or None when there is none that answers. May start another beside it."""
         best: WorkerProcess | None = None
+        lasting: list[WorkerProcess] = []
         for process in self.processes:
-            if process.retiring:
+            if process.retiring or process.condemned_at:
                 continue
+            lasting.append(process)
             held = len(process.invocations)
             if not process.held and (best is None or held < len(best.invocations)):
                 best = process
         if best is None:
-            if len(self.processes) < PROCESSES_PER_WORKER_MAX:
+            if len(lasting) < PROCESSES_PER_WORKER_MAX:
                 return None
             # All of them hold their processors: wait with the others, for the one that is free or killed first.
-            return min(self.processes, key=lambda process: len(process.invocations))
-        if len(best.invocations) >= BUSY_INVOCATIONS and len(self.processes) < PROCESSES_PER_WORKER_MAX:
+            return min(lasting, key=lambda process: len(process.invocations))
+        if len(best.invocations) >= BUSY_INVOCATIONS and len(lasting) < PROCESSES_PER_WORKER_MAX:
             self._start_soon()
         return best
 
@@ -204,6 +214,16 @@ class WorkerPool:
             _log.warning("a worker could not be started", worker=self.worker.name, reason=str(task.exception()))
 
     async def _start(self) -> WorkerProcess:
+        place = await self._starts.enter()
+        try:
+            process = await self._start_process()
+        except BaseException:
+            self._starts.leave(place)
+            raise
+        place.process = process
+        return process
+
+    async def _start_process(self) -> WorkerProcess:
         try:
             started = await self._runtime.start(
                 self.worker.bundle, self._assignment, sockets=bool(self._table.assignment.proxy)
@@ -221,6 +241,7 @@ class WorkerPool:
             self._idle,
             self._closed,
             self._allowance,
+            self._lane,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not
@@ -268,3 +289,9 @@ class WorkerPool:
             delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
             self._held_until = self._loop.time() + delay
             _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)
+            emit(
+                self._log_sink,
+                self.worker,
+                "error",
+                f"Worker crashed {self._crashes} times in a row: it is started again in {delay:g} s at the earliest.",
+            )

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from tenantry.channel import ChannelClosed, Peer, RemoteStream
+from tenantry.channel import ChannelClosed, Lane, Peer, RemoteStream
 from tenantry.config.deployment import DeployedWorker
 from tenantry.errors import (
     BindingError,
@@ -33,7 +33,7 @@ from tenantry.host.limits import (
     UNPAID_CPU_SHARE,
     WAIT_UNTIL_SECONDS_MAX,
 )
-from tenantry.host.logs import LogEvent, LogSink
+from tenantry.host.logs import LogSink, emit
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.streams import ByteStream, is_byte_stream
@@ -49,6 +49,7 @@ from tenantry.wire.events import (
     StubExport,
     WireLimitError,
 )
+from tenantry.wire.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from tenantry.host.egress.proxy import Proxy
     from tenantry.host.runtime import Process
 
-__all__ = ["WorkerProcess"]
+__all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
 _log = structlog.get_logger()
 _LEVELS = frozenset({"debug", "log", "info", "warn", "error"})
@@ -78,6 +79,7 @@ class WorkerProcess:
         on_idle: Callable[[WorkerProcess], None],
         on_closed: Callable[[WorkerProcess], None],
         allowance: Allowance = DEFAULT_ALLOWANCE,
+        lane: Lane | None = None,
     ) -> None:
         self.worker = worker
         self.allowance = allowance
@@ -87,6 +89,7 @@ class WorkerProcess:
         self.invocations: dict[int, Invocation] = {}
         self.retiring = False
         self.loop = asyncio.get_running_loop()
+        process.limit_memory(allowance.memory_bytes)
         self.started_at = self.used_at = self.loop.time()
         self.cpu_blank = self.cpu_seen = process.cpu_seconds()
         """The process's CPU clock when it began, and at the last look."""
@@ -97,8 +100,14 @@ class WorkerProcess:
         """It has not said a word."""
         self.interrupted_at = self.cpu_interrupted = 0.0
         """When it was told that its import takes too long, and its CPU clock then."""
+        self.condemned_at = self.cpu_condemned = 0.0
+        """When it used up its CPU time and was asked where it is, and its CPU clock then. It is given nothing more."""
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
+        self.cpu_share = 0.0
+        """Of a processor: what it used lately."""
+        self.background = False
+        """Others go first: it kept a processor busy."""
         self.cpu_unpaid = 0.0
         """CPU that it used while it held no invocation, less what is forgiven."""
         self._unpaid_at = self.started_at
@@ -118,7 +127,7 @@ class WorkerProcess:
         self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self.peer = Peer(process.channel, self, self.loop)
+        self.peer = Peer(process.channel, self, self.loop, lane)
         for target in targets:
             self.peer.session.export(StubExport(target))
 
@@ -176,6 +185,9 @@ class WorkerProcess:
             if invocation.failure is not None:
                 raise invocation.failure from None
             raise
+        if self.condemned_at and invocation.failure is not None:
+            self.peer.discard(returned.capabilities)  # too late: its time was over
+            raise invocation.failure
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
         return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
@@ -196,6 +208,14 @@ class WorkerProcess:
     def is_open(self, invocation: Invocation) -> bool:
         """Whether somebody can still reach a body or a stub that the invocation gave away."""
         return self.peer.session.has_imports(invocation.call)
+
+    def condemn(self, failure: InvocationError, words: str, guilty: Sequence[Invocation]) -> None:
+        """It is ended in a moment, in which it may say where it is. `guilty` of its invocations fail with `failure`."""
+        for invocation in guilty:
+            invocation.failure = failure
+        self.condemned_at, self.cpu_condemned = self.loop.time(), self.process.cpu_seconds()
+        self.emit("error", words)
+        self.process.interrupt()
 
     def kill(self) -> None:
         """End the process now; what it holds fails."""
@@ -367,17 +387,18 @@ class WorkerProcess:
         self.emit("warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost.")
 
     def emit(self, level: str, message: str) -> None:
-        """Send a line to the Worker's log. Whoever shows it may fail; that harms no request."""
-        try:
-            self._log_sink(LogEvent(self.worker.name, self.worker.namespace, level, message))
-        except Exception as error:  # noqa: BLE001
-            _log.error("a Worker's log could not be shown", worker=self.worker.name, reason=str(error))
+        """Send a line to the Worker's log."""
+        emit(self._log_sink, self.worker, level, message)
 
     def closed(self, error: Exception | None) -> None:
         if error is not None:
             _log.warning("a worker broke the protocol", worker=self.worker.name, reason=str(error))
         if self.proxy is not None:
             self.proxy.close()
+        if self.process.was_out_of_memory():  # it grew from one look to the next
+            for invocation in self.invocations.values():
+                invocation.failure = memory_exceeded()
+            self.emit("error", memory_words(self.allowance))
         self.process.kill()
         for invocation in self.invocations.values():
             invocation.over()
@@ -414,6 +435,15 @@ class WorkerProcess:
             return StreamExport(thing, thing.length)
         thing.exported()
         return StubExport(thing)
+
+
+def memory_exceeded() -> InvocationError:
+    return LimitExceeded("Worker exceeded memory limit.")
+
+
+def memory_words(allowance: Allowance) -> str:
+    """What the Worker's log says of it, whoever has ended the process."""
+    return f"Worker exceeded memory limit: more than {allowance.memory_bytes // MIB} MiB. Its process was ended."
 
 
 class RemoteStub:

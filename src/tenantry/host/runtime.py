@@ -14,7 +14,7 @@ import structlog
 import tenantry
 from tenantry.config.limits import MEMORY_MIB_DEFAULT
 from tenantry.errors import TenantryError
-from tenantry.sandbox import Isolation, SandboxPolicy, Zygote
+from tenantry.sandbox import CgroupTree, Isolation, SandboxPolicy, Zygote
 from tenantry.sandbox.limits import MEMORY_BYTES
 from tenantry.sandbox.policy import ResourceLimits
 from tenantry.wire.limits import MIB
@@ -56,8 +56,17 @@ class Process(Protocol):
     def memory_bytes(self) -> int:
         """Its private memory, resident and swapped, read from outside; 0 once it is gone."""
 
+    def limit_memory(self, bytes_max: int) -> None:
+        """Let the kernel end it beyond this, where the kernel keeps count; the host looks itself, everywhere."""
+
+    def was_out_of_memory(self) -> bool:
+        """Whether that is what has ended it."""
+
+    def set_background(self, background: bool) -> bool:
+        """Whether others go first when processors are short. False when it could not be changed."""
+
     def interrupt(self) -> None:
-        """Ask it to give up importing its Worker. It may not listen."""
+        """Ask it to give up importing its Worker, or, after that, to log where it is. It may not listen."""
 
 
 class Runtime(Protocol):
@@ -101,8 +110,10 @@ def python_policy(
 class PythonRuntime:
     """CPython in the sandbox, forked from a zygote; a zygote that died is replaced."""
 
-    def __init__(self, policy: SandboxPolicy) -> None:
+    def __init__(self, policy: SandboxPolicy, cgroups: CgroupTree | None = None) -> None:
+        """`cgroups` stay the caller's to close, after the runtime. None: limits are rlimits and the host's watch."""
         self._policy = policy
+        self._cgroups = cgroups
         self._zygote: Zygote | None = None
         self._starting = asyncio.Lock()
         self._closed = False
@@ -140,5 +151,5 @@ class PythonRuntime:
                 if self._zygote is not None:
                     _log.warning("the zygote died and is started again")
                     await self._zygote.aclose()
-                self._zygote = await Zygote.start(self._policy)
+                self._zygote = await Zygote.start(self._policy, self._cgroups)
             return self._zygote

@@ -3,6 +3,9 @@
 CPU that a process used is shared among the invocations that it held meanwhile. One that said nothing while it used a
 whole limit's worth holds its own loop, in Python or in C, and is ended whichever of its invocations is to blame.
 
+One that used up its CPU time is asked where it is before it is ended, and has a moment to say so: a courtesy to its
+author, which costs what the moment may cost, whatever the process makes of it. A loop in C does not get to answer.
+
 A process that holds no invocation has no business computing: what it uses then (threads that go on after the answer)
 is added up over its life, so that many short requests do not pay for one long computation.
 
@@ -12,22 +15,29 @@ A process that is still importing its Worker has limits of its own for that; no 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
+    BACKGROUND_CPU_SHARE,
     BUSY_CPU_SHARE,
     CANCEL_SECONDS_MAX,
+    FOREGROUND_CPU_SHARE,
+    LAST_WORDS_CPU_SECONDS,
+    LAST_WORDS_SECONDS,
+    MEMORY_LOOK_AT_REST_CPU_SECONDS,
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
+    SHARE_SECONDS,
     START_GRACE_CPU_SECONDS,
     START_GRACE_SECONDS,
     TICK_SECONDS,
     UNPAID_CPU_SECONDS_MAX,
     UNPAID_CPU_SHARE,
 )
-from tenantry.host.process import WorkerProcess
-from tenantry.wire.limits import MIB
+from tenantry.host.live import evict
+from tenantry.host.process import WorkerProcess, memory_exceeded, memory_words
 
 __all__ = ["Watchdog"]
 
@@ -35,7 +45,9 @@ __all__ = ["Watchdog"]
 class Watchdog:
     """Looks at the processes that do something, and at nothing else: an idle platform has no ticks."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_measured: Callable[[WorkerProcess, int], None]) -> None:
+        """`on_measured` is told by how many bytes a process has grown, each time that its memory is looked at."""
+        self._on_measured = on_measured
         self._busy: set[WorkerProcess] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -43,6 +55,9 @@ class Watchdog:
 
     def watch(self, process: WorkerProcess) -> None:
         """The process has something to do."""
+        if process not in self._busy:
+            process.cpu_share = 0.0
+            self._to_foreground(process)
         process.quiet_looks = 0
         self._busy.add(process)
         if self._timer is None:
@@ -50,9 +65,12 @@ class Watchdog:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def glance(self, process: WorkerProcess) -> None:
-        """At one that holds no invocation: it may have begun to compute by itself."""
+        """At one that holds no invocation: it may have begun to compute by itself, and what it did last may have made
+        it larger."""
         if process.charge_unpaid() > UNPAID_CPU_SHARE:
             self.watch(process)
+        elif process.cpu_seen > process.memory_seen_at:
+            self._measure_memory(process)
 
     def close(self) -> None:
         self._busy.clear()
@@ -62,12 +80,14 @@ class Watchdog:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        elapsed, self._looked_at = now - self._looked_at, now
+        elapsed, self._looked_at = max(now - self._looked_at, TICK_SECONDS / 2), now
         for process in list(self._busy):
             if process.peer.is_closed:
                 self._busy.discard(process)
             elif process.importing:
                 self._look_importing(process, now)
+            elif process.condemned_at and not process.invocations:
+                process.kill()  # its last words were an answer, which nobody got
             elif process.invocations:
                 self._look(process, now, elapsed)
             else:
@@ -75,9 +95,25 @@ class Watchdog:
                 self._look_idle(process, elapsed)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
 
+    def _weigh(self, process: WorkerProcess, used: float, elapsed: float) -> None:
+        """Let others go before one that keeps a processor busy, for as long as it does."""
+        process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
+        if process.worker.namespace is None:
+            return  # the operator's own, and in the way of every tenant's requests
+        if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
+            process.background = process.process.set_background(True)
+        elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
+            self._to_foreground(process)
+
+    @staticmethod
+    def _to_foreground(process: WorkerProcess) -> None:
+        if process.background and process.process.set_background(False):
+            process.background = False
+
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
         used = process.charge_unpaid()
-        if self._look_memory(process):
+        self._weigh(process, used, elapsed)
+        if self._look_memory(process, used):
             return
         if process.cpu_unpaid > UNPAID_CPU_SECONDS_MAX:
             self._unpaid(process)
@@ -88,6 +124,14 @@ class Watchdog:
             process.quiet_looks += 1
             if process.quiet_looks >= QUIET_LOOKS:
                 self._busy.discard(process)
+                if not self._measure_memory(process):  # what it goes to rest with
+                    self._rest(process)
+
+    def _rest(self, process: WorkerProcess) -> None:
+        """It has nothing to do. One that cannot be brought back to the foreground has no future."""
+        self._to_foreground(process)
+        if process.background:
+            evict(process)
 
     def _unpaid(self, process: WorkerProcess) -> None:
         process.end(
@@ -98,14 +142,15 @@ class Watchdog:
     def _look_importing(self, process: WorkerProcess, now: float) -> None:
         """Before its first word. A process may forge that from within its import: then what it still does there is
         charged to the invocation that waits for it, or to nobody's account, and ends there."""
-        clock = process.cpu_seen = process.process.cpu_seconds()
+        clock = process.process.cpu_seconds()
+        used, process.cpu_seen = clock - process.cpu_seen, clock
         if process.peer.session.greeted:
             process.importing = False
             for invocation in process.invocations.values():
                 if not invocation.answered and not invocation.canceled:
                     invocation.deadline = now + process.allowance.wall_seconds
             return
-        if self._look_memory(process):
+        if self._look_memory(process, used):
             return
         allowance = process.allowance
         if not process.interrupted_at:
@@ -127,25 +172,34 @@ class Watchdog:
                 "Worker did not stop its import when told to. Its process was ended.",
             )
 
-    def _look_memory(self, process: WorkerProcess) -> bool:
-        """Whether it had to be ended."""
-        clock = process.cpu_seen
-        if clock - process.memory_seen_at < MEMORY_LOOK_CPU_SECONDS:
+    def _look_memory(self, process: WorkerProcess, used: float) -> bool:
+        """Whether it had to be ended. `used` is its CPU time since the last look: it may have come to rest."""
+        unseen = process.cpu_seen - process.memory_seen_at
+        if unseen < (MEMORY_LOOK_CPU_SECONDS if used else MEMORY_LOOK_AT_REST_CPU_SECONDS):
             return False
-        process.memory_seen_at = clock
-        limit = process.allowance.memory_bytes
-        if process.process.memory_bytes() - process.memory_blank_bytes <= limit:
-            return False
-        process.end(
-            LimitExceeded("Worker exceeded memory limit."),
-            f"Worker exceeded memory limit: more than {limit // MIB} MiB. Its process was ended.",
-        )
-        return True
+        return self._measure_memory(process)
+
+    def _measure_memory(self, process: WorkerProcess) -> bool:
+        process.memory_seen_at = process.cpu_seen
+        grown = process.process.memory_bytes() - process.memory_blank_bytes
+        if grown > process.allowance.memory_bytes:
+            process.end(memory_exceeded(), memory_words(process.allowance))
+            return True
+        self._on_measured(process, grown)
+        return False
 
     def _look(self, process: WorkerProcess, now: float, elapsed: float) -> None:
         clock = process.process.cpu_seconds()
         used, process.cpu_seen = max(0.0, clock - process.cpu_seen), clock
-        if self._look_memory(process):
+        if self._look_memory(process, used):
+            return
+        self._weigh(process, used, elapsed)
+        if process.condemned_at:
+            if (
+                clock - process.cpu_condemned > LAST_WORDS_CPU_SECONDS
+                or now - process.condemned_at > LAST_WORDS_SECONDS
+            ):
+                process.kill()
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
@@ -168,10 +222,10 @@ class Watchdog:
             self._unpaid(process)
 
     def _exceeded(self, process: WorkerProcess, guilty: list[Invocation], used: float, limit: float) -> None:
-        process.end(
+        process.condemn(
             LimitExceeded("Worker exceeded CPU time limit."),
             f"Worker exceeded CPU time limit: {used:.2f} s in one invocation, which may use {limit:g} s. "
-            "Its process was ended.",
+            "Its process is ended.",
             guilty,
         )
 

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import traceback
 from threading import get_ident
 from typing import Any, Final
@@ -99,7 +100,7 @@ class Worker:
             signal.signal(signal.SIGXCPU, _give_up)
             module = import_main(self._assignment.main_module, bundle)
             self._entry = _entry.find_entrypoints(module)
-            signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+            signal.signal(signal.SIGXCPU, self._say_where)
         except BaseException as error:  # noqa: BLE001 - a tenant's module may raise anything, SystemExit too
             signal.signal(signal.SIGXCPU, signal.SIG_IGN)
             self.log_exception(0, error)
@@ -274,21 +275,50 @@ class Worker:
             self._loop.call_soon_threadsafe(self.peer.log, call, level, message)
 
     def log_exception(self, call: int, error: BaseException) -> None:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not _is_runtime(frame.filename)] or frames
         text = "".join(
             [
                 "Traceback (most recent call last):\n",
-                *traceback.format_list(own),
+                *_frames_text(traceback.extract_tb(error.__traceback__)),
                 *traceback.format_exception_only(error),
             ]
         )
         self.log(call, "error", text.rstrip("\n"))
 
+    def _say_where(self, _number: int, frame: Any) -> None:  # a frame, of whatever runs
+        """The host's word that the CPU time is used up and that it ends us in a moment.
+
+        This may be in the middle of anything, a write to the channel included; what it spoils is over anyway.
+        """
+        others = sys._current_frames()
+        others.pop(self._thread, None)
+        lines: list[str] = []
+        for name, stack in [("it", frame), *(("another thread", each) for each in others.values())][:_STACKS_TOLD_MAX]:
+            frames = _stack(stack)
+            if any(not _is_runtime(each.filename) for each in frames):
+                lines += [f"Where {name} was (most recent call last):\n", *_frames_text(frames)]
+        self.log(current_call(), "error", "".join(lines).rstrip("\n"))
+        self.peer.flush()
+
+
+def _frames_text(frames: list[traceback.FrameSummary]) -> list[str]:
+    """What a tenant reads of a stack: the frames of its own code, if any of them is."""
+    own = [frame for frame in frames if not _is_runtime(frame.filename)]
+    return traceback.format_list(own or frames)
+
+
+def _stack(frame: Any) -> list[traceback.FrameSummary]:
+    """The innermost frames, without those of the event loop that called them."""
+    frames = list(traceback.extract_stack(frame, _FRAMES_TOLD_MAX))
+    loops = [at for at, each in enumerate(frames) if each.filename.endswith("/asyncio/events.py")]
+    return frames[loops[-1] + 1 :] if loops else frames
+
 
 def _give_up(_number: int, _frame: Any) -> None:  # a frame, of whatever runs
     raise TimeoutError("The import of the Worker takes longer than it may.")
 
+
+_STACKS_TOLD_MAX: Final = 8
+_FRAMES_TOLD_MAX: Final = 32
 
 _LOG_BYTES_MAX: Final = 256 * 1024
 _LOG_EVENT_BYTES: Final = 64

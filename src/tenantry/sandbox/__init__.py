@@ -11,12 +11,14 @@ map.
 
 from __future__ import annotations
 
+from tenantry.sandbox.cgroups import CgroupTree
 from tenantry.sandbox.layers import Layer
 from tenantry.sandbox.policy import Isolation, ResourceLimits, SandboxPolicy, check_bundle_name
 from tenantry.sandbox.process import SandboxedProcess
 from tenantry.sandbox.zygote import Zygote
 
 __all__ = [
+    "CgroupTree",
     "Isolation",
     "Layer",
     "ResourceLimits",

@@ -15,6 +15,15 @@ TMP_BYTES: Final = 16 * 1024 * 1024
 TMP_FILES: Final = 1024
 PENDING_SIGNALS: Final = 64
 
+# Where a cgroup is delegated: what a process may be charged for beyond its own memory, which is /tmp, page tables,
+# stacks in the kernel and what waits in sockets and pipes.
+MEMORY_KERNEL_BYTES: Final = 32 * 1024 * 1024
+# The host's share of the processors, where that of all workers together is 100.
+HOST_CPU_WEIGHT: Final = 400
+# A worker's share beside other workers', and that of one that keeps a processor busy.
+CPU_WEIGHT: Final = 100
+BACKGROUND_CPU_WEIGHT: Final = 10
+
 BLANK_COUNT: Final = 4
 ASSIGNMENT_BYTES_MAX: Final = 64 * 1024
 BUNDLE_NAME_BYTES_MAX: Final = 128
@@ -50,4 +59,4 @@ NOBODY: Final = 65534
 
 assert REFUSAL_BYTES_MAX <= 0xFFFF
 assert THREAD_STACK_BYTES * THREADS <= MEMORY_BYTES
-assert FILE_BYTES <= TMP_BYTES
+assert FILE_BYTES <= TMP_BYTES < MEMORY_KERNEL_BYTES

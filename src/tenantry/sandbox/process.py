@@ -11,6 +11,9 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from tenantry.sandbox import limits, priority
+from tenantry.sandbox.cgroups import Cgroup, CgroupTree
+
 
 @dataclass(eq=False, slots=True)
 class SandboxedProcess:
@@ -29,6 +32,27 @@ class SandboxedProcess:
     _handle: int
     listener: socket.socket | None = None
     _cpu_seconds: float = field(default=0.0)
+    _ended_for_memory: bool = False
+    _cgroup: Cgroup | None = None
+    _cgroups: CgroupTree | None = None
+
+    def belongs_to(self, cgroups: CgroupTree, cgroup: Cgroup) -> None:
+        """It is in this cgroup, which goes with it."""
+        self._cgroups, self._cgroup = cgroups, cgroup
+        if self._handle < 0:
+            cgroups.remove(cgroup)
+
+    def limit_memory(self, bytes_max: int) -> None:
+        """What its tenant may use, where the kernel keeps count of that; nothing happens elsewhere."""
+        if self._cgroup is not None:
+            with contextlib.suppress(FileNotFoundError):  # it is dead
+                self._cgroup.limit_memory(bytes_max + limits.MEMORY_KERNEL_BYTES)
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed it for using more."""
+        if self._handle >= 0 and self._cgroup is not None:
+            return self._cgroup.was_out_of_memory()
+        return self._ended_for_memory
 
     def kill(self) -> None:
         """SIGKILL. Nothing happens when it is dead already."""
@@ -61,10 +85,18 @@ class SandboxedProcess:
         return sum(int(found) for found in _MEMORY.findall(text)) * 1024
 
     def interrupt(self) -> None:
-        """Ask it to stop what it does at its start: SIGXCPU, which only a worker that is importing listens to."""
+        """SIGXCPU: its time is over. What it makes of that is its own affair; it is not killed by it."""
         if self._handle >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGXCPU)
+
+    def set_background(self, background: bool) -> bool:
+        """Whether others go first when processors are short. False when it could not be changed."""
+        if self._handle < 0:
+            return False
+        if self._cgroup is not None and self._cgroup.has_cpu:
+            return self._cgroup.weigh(limits.BACKGROUND_CPU_WEIGHT if background else limits.CPU_WEIGHT)
+        return priority.set_background(self.pid, background)
 
     @property
     def handle(self) -> int:
@@ -77,6 +109,9 @@ class SandboxedProcess:
             return
         os.close(self._handle)
         self._handle = -1
+        if self._cgroup is not None and self._cgroups is not None:
+            self._ended_for_memory = self._cgroup.was_out_of_memory()
+            self._cgroups.remove(self._cgroup)
         if cpu_seconds is not None:
             self._cpu_seconds = cpu_seconds
         if not self.exited.done():

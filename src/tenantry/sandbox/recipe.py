@@ -20,6 +20,7 @@ from tenantry.sandbox import (
     limits,
     namespaces,
     network,
+    priority,
     rlimits,
     roots,
     seccomp,
@@ -68,7 +69,7 @@ class Recipe:
 
     def become_blank(self, user: int | None) -> Blank:
         """Everything that does not depend on the tenant. `user` is whom real root becomes."""
-        os.setsid()
+        priority.become_nicer()
         if self.isolation is Isolation.NONE:
             self._die_with_parent()
             return Blank()

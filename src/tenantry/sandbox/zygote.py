@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from tenantry.errors import IsolationError, ProtocolError, TenantryError
 from tenantry.sandbox import control, handshake, limits
+from tenantry.sandbox.cgroups import Cgroup, CgroupTree
 from tenantry.sandbox.policy import SandboxPolicy, check_bundle_name
 from tenantry.sandbox.process import SandboxedProcess, pid_of_handle
 from tenantry.sandbox.zygote_main import BOOTSTRAP, ENVIRONMENT
@@ -37,9 +39,10 @@ class Zygote:
     After that every `spawn` fails, and every process it made is dead or about to be: its `exited` says when.
     """
 
-    def __init__(self, policy: SandboxPolicy) -> None:
+    def __init__(self, policy: SandboxPolicy, cgroups: CgroupTree | None = None) -> None:
         """Use `start`."""
         self._policy = policy
+        self._cgroups = cgroups
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -55,13 +58,14 @@ class Zygote:
         self._control.setblocking(False)
 
     @classmethod
-    async def start(cls, policy: SandboxPolicy) -> Zygote:
+    async def start(cls, policy: SandboxPolicy, cgroups: CgroupTree | None = None) -> Zygote:
         """Start a zygote and try every layer of the policy in a child.
 
+        With `cgroups`, which stay the caller's to close, each worker is in a cgroup of its own before it is anybody's.
         Raises IsolationError that names the first layer that is missing. The host's thread that calls this has to
         outlive the zygote: the kernel ends the zygote with it.
         """
-        self = cls(policy)
+        self = cls(policy, cgroups)
         self._loop.add_reader(self._control, self._read_control)
         self._loop.add_reader(self._child_handle, self._lose, "it died")
         try:
@@ -232,7 +236,6 @@ class Zygote:
             case "failed":
                 self._started.set_exception(IsolationError(packet["layer"], packet["reason"]))
             case "forked":
-                self._forks_in_flight -= 1
                 channel, handle = descriptors
                 os.set_blocking(channel, False)
                 process = SandboxedProcess(
@@ -242,15 +245,47 @@ class Zygote:
                     _handle=handle,
                 )
                 self._processes[packet["id"]] = process
-                self._stock(process)
-                self._fill()
+                if self._cgroups is None:
+                    self._born(process)
+                else:
+                    resources = self._policy.limits
+                    adopted = asyncio.wrap_future(
+                        self._cgroups.adopt(
+                            process.pid,
+                            resources.threads_max,
+                            resources.memory_bytes_max + limits.MEMORY_KERNEL_BYTES,
+                        )
+                    )
+                    adopted.add_done_callback(functools.partial(self._adopted, self._cgroups, process))
             case "fork_failed":
-                self._forks_in_flight -= 1
-                # One caller learns of it; it asks again or not. No retry of our own: the machine is at a limit.
-                if self._waiting and not (waiter := self._waiting.popleft()).done():
-                    waiter.set_exception(TenantryError(f"no worker process can be started: {packet['reason']}"))
+                self._stillborn(packet["reason"])
             case "exited":
                 self._processes.pop(packet["id"]).ended(packet["code"], packet["cpu"])
+
+    def _born(self, process: SandboxedProcess) -> None:
+        self._forks_in_flight -= 1
+        self._stock(process)
+        self._fill()
+
+    def _adopted(self, cgroups: CgroupTree, process: SandboxedProcess, adopted: asyncio.Future[Cgroup]) -> None:
+        """It is in a cgroup of its own, or could not be moved there."""
+        error = adopted.exception()
+        if error is None:
+            process.belongs_to(cgroups, adopted.result())
+        if self.closed.done():
+            process.channel.close()
+        elif error is None:
+            self._born(process)
+        else:
+            process.kill()
+            process.channel.close()
+            self._stillborn(f"cgroup: {error}")
+
+    def _stillborn(self, reason: str) -> None:
+        self._forks_in_flight -= 1
+        # One caller learns of it; it asks again or not. No retry of our own: the machine is at a limit.
+        if self._waiting and not (waiter := self._waiting.popleft()).done():
+            waiter.set_exception(TenantryError(f"no worker process can be started: {reason}"))
 
     def _lose(self, reason: str) -> None:
         """The zygote is gone or shall go: fail who waits, and see to it that everything below it ends. Idempotent."""

@@ -61,6 +61,96 @@ async def test_a_worker_that_spins_is_ended_and_its_neighbours_are_served(
     assert await platform.text(unique) == "fine"
 
 
+async def test_the_log_says_where_a_loop_in_python_was(platform: Any, unique: str) -> None:
+    platform.deploy(
+        unique,
+        """
+        import threading
+        from workers import Response, WorkerEntrypoint
+
+        def count_for_ever():
+            number = 0
+            while True: number += 1  # here it turns
+
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                if request.url.endswith("/threads"):
+                    thread = threading.Thread(target=count_for_ever, daemon=True)
+                    thread.start()
+                    while True: thread.join(0.01)  # here it waits
+                count_for_ever()
+        """,
+        cpu_ms=150,
+    )
+    with pytest.raises(LimitExceeded, match="exceeded CPU"):
+        await platform.fetch(unique)
+    log = platform.logs(unique)
+    assert "0.15 s" in log
+    assert "Where it was" in log
+    assert "in fetch" in log
+    assert "here it turns" in log
+    assert "asyncio" not in log
+    assert "tenantry" not in log
+    with pytest.raises(LimitExceeded, match="exceeded CPU"):
+        await platform.fetch(unique, "/threads")
+    log = platform.logs(unique).rpartition("exceeded CPU")[2]
+    assert "here it waits" in log
+    assert "Where another thread was" in log
+    assert "here it turns" in log
+
+
+async def test_who_does_not_say_where_it_is_gains_nothing(platform: Any, unique: str) -> None:
+    platform.deploy(
+        unique,
+        """
+        import signal, time
+        from workers import Response, WorkerEntrypoint
+
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                signal.signal(signal.SIGXCPU, lambda *_: time.sleep(10 ** 6))
+                while True:
+                    pass
+        """,
+        cpu_ms=100,
+    )
+    with pytest.raises(LimitExceeded, match="exceeded CPU"):
+        await platform.fetch(unique)
+    assert platform.pids(unique) == []
+    assert "Where it was" not in platform.logs(unique)
+
+
+async def test_an_answer_that_comes_when_the_time_is_over_is_none(platform: Any, unique: str) -> None:
+    platform.deploy(
+        unique,
+        """
+        import signal
+        from workers import Response, WorkerEntrypoint
+
+        class Over(Exception):
+            pass
+
+        def stop(*_):
+            raise Over
+
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                try:
+                    signal.signal(signal.SIGXCPU, stop)
+                    while True:
+                        pass
+                except Over:
+                    return Response("made it")
+        """,
+        cpu_ms=100,
+    )
+    with pytest.raises(LimitExceeded, match="exceeded CPU"):
+        await platform.fetch(unique)
+    async with asyncio.timeout(20):
+        while platform.pids(unique):
+            await asyncio.sleep(0.01)
+
+
 async def test_many_short_invocations_do_not_add_up_to_one_long_one(platform: Any, unique: str) -> None:
     platform.deploy(
         unique,
@@ -193,6 +283,7 @@ async def test_a_crash_loop_is_held_back(platform: Any, unique: str) -> None:
         if "held back" in messages[-1]:
             break
     assert "held back" in messages[-1]
+    assert "crashed 3 times in a row: it is started again in 0.1 s" in platform.logs(unique)
     platform.deploy(unique, HELLO)
     assert await platform.text(unique) == "hello"  # a new version starts with a clean sheet
 

@@ -39,6 +39,13 @@ def test_a_platform_of_several_workers(write: Write) -> None:
     assert platform.file == folder / "tenantry.toml"
 
 
+def test_the_memory_of_all_processes_is_the_operators_to_set(write: Write) -> None:
+    files = projects("dispatcher")
+    assert load_platform(write({"tenantry.toml": DISPATCHER, **files})).memory_mib_total is None
+    folder = write({"tenantry.toml": "memory_mib_total = 4096\n" + DISPATCHER, **files})
+    assert load_platform(folder).memory_mib_total == 4096
+
+
 def test_a_folder_with_one_wrangler_configuration_is_a_platform_of_it(write: Write) -> None:
     folder = write(projects("only"))
 
@@ -78,6 +85,7 @@ consistency = "strong"
         ("[gateway]", "worker"),
         ('[gateway]\nworker = "dispatcher"', "missing required field `worker`"),
         (DISPATCHER + 'color = "red"', "unknown field `color` - at `$.worker[0]`"),
+        ("memory_mib_total = 1\n" + DISPATCHER, "$.memory_mib_total"),
         ("[gateways]\n" + DISPATCHER, "unknown field `gateways`"),
         ('[gateway]\nworker = 1\n[[worker]]\npath = "dispatcher"', "$.gateway.worker"),
         (DISPATCHER + '[[worker]]\npath = "absent"', "$.worker[1].path"),

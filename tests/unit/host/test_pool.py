@@ -53,8 +53,17 @@ class FakeProcess:
     def cpu_seconds(self) -> float:
         return 0.0
 
+    def limit_memory(self, bytes_max: int) -> None:
+        pass
+
+    def was_out_of_memory(self) -> bool:
+        return False
+
     def memory_bytes(self) -> int:
         return 0
+
+    def set_background(self, background: bool) -> bool:
+        return True
 
     def interrupt(self) -> None:
         pass

@@ -36,7 +36,7 @@ class Fake:
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PythonRuntime:
     (tmp_path / "bundles").mkdir()
 
-    async def fresh(cls: type[Zygote], policy: Any) -> Fake:
+    async def fresh(cls: type[Zygote], policy: Any, cgroups: Any) -> Fake:
         return Fake("", dies=False)
 
     monkeypatch.setattr(Zygote, "start", classmethod(fresh))

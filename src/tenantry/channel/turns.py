@@ -1,0 +1,108 @@
+"""Whose frames are read next, when more of them come than can be served.
+
+A loop reads from whichever sockets are ready, so a tenant that sends from four processes without end has four turns
+where a quiet one has one, and the quiet one waits for all of them at each step of its request. Here each tenant has a
+*lane*, and lanes are served as a fair queue: the one that has had the least of the loop's time goes first.
+
+    readable ──► has it had less than whoever is served now? is nobody waiting, and the turn's time not used up?
+                   │ no to all                                    │ yes to one
+                   │                                              └──► it is read at once
+                   └──► its lane waits, its socket is not watched ──► once in a turn of the loop: lanes by what they
+                                                                      have had, as many as the turn's time is enough for
+
+What a lane has had counts for a while only: who was alone for an hour owes nobody that hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from typing import Final, Protocol
+
+__all__ = ["Lane", "Turns"]
+
+_TURN_SECONDS: Final = 0.0003
+"""Served in one turn of the loop. Everybody who waits for the loop waits for that, some ten times in a request."""
+_EVENT_SECONDS: Final = 0.00005
+"""What an event costs beyond reading it: most of them start a task."""
+_LEAD_SECONDS_MAX: Final = 0.05
+"""What a lane can be held to have had more than others, however much it was."""
+_ARREARS_SECONDS_MAX: Final = 0.005
+"""And less: what one that was silent is read at once for, before it waits like the others."""
+
+
+class Reader(Protocol):
+    def take_turn(self) -> None:
+        """Read once, and charge the lane. Must not raise."""
+
+
+class Lane:
+    """One tenant's. A lane of weight 8 is charged an eighth of what it costs."""
+
+    def __init__(self, turns: Turns, weight: int = 1) -> None:
+        self._turns = turns
+        self.weight = weight
+        self.had_seconds = 0.0
+        self.waiting: deque[Reader] = deque()
+        self.is_queued = False
+
+    def may_read(self, reader: Reader) -> bool:
+        """Whether to read now. If not, `reader` gets its turn, once, and need not watch its socket until then."""
+        return self._turns.may_read(self, reader)
+
+    def charge(self, seconds: float, events: int) -> None:
+        self._turns.charge(self, seconds + events * _EVENT_SECONDS)
+
+
+class Turns:
+    """All the lanes of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue: list[tuple[float, int, Lane]] = []
+        """A heap of the lanes in which somebody waits."""
+        self._order = itertools.count()
+        self._served_seconds = 0.0
+        """What the lane that was served last has had: whoever comes now begins there."""
+        self._spent_seconds = 0.0
+        self._scheduled = False
+
+    def lane(self, weight: int = 1) -> Lane:
+        return Lane(self, weight)
+
+    def may_read(self, lane: Lane, reader: Reader) -> bool:
+        self._schedule()
+        lane.had_seconds = max(lane.had_seconds, self._served_seconds - _ARREARS_SECONDS_MAX)
+        if lane.had_seconds < self._served_seconds or (not self._queue and self._spent_seconds < _TURN_SECONDS):
+            return True
+        lane.waiting.append(reader)
+        self._join(lane)
+        return False
+
+    def charge(self, lane: Lane, seconds: float) -> None:
+        self._spent_seconds += seconds
+        lane.had_seconds += seconds / lane.weight
+
+    def _join(self, lane: Lane) -> None:
+        if lane.waiting and not lane.is_queued:
+            lane.is_queued = True
+            lane.had_seconds = min(lane.had_seconds, self._served_seconds + _LEAD_SECONDS_MAX)
+            heapq.heappush(self._queue, (lane.had_seconds, next(self._order), lane))
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._spent_seconds = 0.0
+        while self._queue and self._spent_seconds < _TURN_SECONDS:
+            self._served_seconds, _, lane = heapq.heappop(self._queue)
+            lane.is_queued = False
+            lane.waiting.popleft().take_turn()
+            self._join(lane)
+        if self._queue:
+            self._schedule()
