@@ -18,6 +18,7 @@ from granian.server.embed import Server
 
 from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
+from tenantry.cli.s3_directory import StoreDirectory
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
@@ -27,9 +28,11 @@ from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.s3 import S3Endpoint
 from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
+from tenantry.services.r2 import R2Service
 from tenantry.wire.limits import MIB
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class RunningPlatform:
     gateway_url: str
     control_url: str
     account_id: str
+    s3_url: str
     admin_token: str = field(repr=False)
     drain: Callable[[float], Awaitable[None]] = field(repr=False)
     """Before the end: `/readyz` says no, and clients are asked to use other connections, for so many seconds. Nothing
@@ -128,6 +132,11 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)
         )
+        r2 = services.by_name["r2"]
+        assert isinstance(r2, R2Service)
+        s3 = S3Endpoint(StoreDirectory(store, r2, account.id), r2.bucket, domains=settings.s3_domains)
+        s3_host = settings.s3_host or settings.host
+        s3_port = await stack.enter_async_context(_listening(s3, s3_host, settings.s3_port, stop_seconds))
         # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
         # pauses shrink from tens of milliseconds to what requests have made.
         gc.collect()
@@ -137,6 +146,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),
             control_url=_url(control_host, control_port),
+            s3_url=_url(s3_host, s3_port),
             account_id=account.id,
             admin_token=token,
             drain=watch.drain,

@@ -63,6 +63,11 @@ class PlatformSettings:
     control_host: str | None = None
     """None: as `host`."""
     control_port: int = 8788
+    s3_host: str | None = None
+    """None: as `host`."""
+    s3_port: int = 8789
+    s3_domains: tuple[str, ...] = ("s3.localhost", "localhost")
+    """Hosts in front of which a bucket may stand, more specific ones first."""
     isolation: Literal["strict", "container", "none"] = "strict"
     # "full": an acknowledged write survives a power cut. "process": it survives kill -9.
     durability: Literal["full", "process"] = "full"

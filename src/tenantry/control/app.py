@@ -25,6 +25,7 @@ from tenantry.control.routes.kv_bulk import kv_bulk_routes
 from tenantry.control.routes.kv_values import kv_value_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
+from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import script_routes
 from tenantry.control.routes.tokens import token_routes
 from tenantry.control.store import Store
@@ -70,6 +71,7 @@ def create_app(
         *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, d1, threads),
+        *s3_credential_routes(store.s3_credentials, threads),
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(

@@ -130,6 +130,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("PUT", f"{_BUCKET}/objects/{{key}}"): _DATA,
     ("DELETE", f"{_BUCKET}/objects/{{key}}"): _DATA,
     # Ours
+    ("POST", f"{_A}/r2/s3-credentials"): _ADMIN,
+    ("GET", f"{_A}/r2/s3-credentials"): _READ,
+    ("DELETE", f"{_A}/r2/s3-credentials/{{access_key_id}}"): _ADMIN,
     ("GET", "/tenantry/v1/processes"): _READ,
     ("GET", "/metrics"): _READ,
     ("POST", "/tenantry/v1/api_keys"): _ADMIN,

@@ -11,6 +11,7 @@ from tenantry.control.api_keys import ApiKeys
 from tenantry.control.audit import Audit
 from tenantry.control.database import Database
 from tenantry.control.resources import Resources
+from tenantry.control.s3_credentials import S3Credentials
 from tenantry.control.scripts import Scripts
 from tenantry.control.tokens import Tokens
 
@@ -28,6 +29,7 @@ class Store:
         self.audit = Audit(self._database)
         self.api_keys = ApiKeys(self._database)
         self.resources = Resources(self._database)
+        self.s3_credentials = S3Credentials(self._database)
         self.scripts = Scripts(self._database)
 
     def all_deployed(self) -> Iterator[DeployedWorker]:

@@ -126,12 +126,15 @@ def test_the_keys_of_a_platform_file(reference: dict[str, str]) -> None:
 
 def test_the_keys_of_dev_json(reference: dict[str, str], tmp_path: Path) -> None:
     shown = json.loads(re.findall(r"```json\n(.*?)```", section(reference["settings"], "## dev.json"), re.DOTALL)[0])
-    customer = Customer("worker", "kv", "r2", "d1")
-    write_devfile(tmp_path, gateway="", control="", account_id="", admin_token="", customers=[("user1", customer)])
+    customer = Customer("worker", "kv", "r2", "d1", {"access_key_id": "", "secret_access_key": "", "bucket": ""})
+    write_devfile(
+        tmp_path, gateway="", control="", s3="", account_id="", admin_token="", customers=[("user1", customer)]
+    )
     written = json.loads((tmp_path / "dev.json").read_text())
 
     assert list(shown) == list(written)
     assert list(shown["customers"]["user1"]) == list(written["customers"]["user1"])
+    assert list(shown["customers"]["user1"]["s3"]) == list(written["customers"]["user1"]["s3"])
 
 
 def test_the_routes_of_the_rest_api(reference: dict[str, str], tmp_path: Path) -> None:
