@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tenantry.errors import BindingError, StreamError
+from tenantry.services.kv import Usage
 from tenantry.services.kv.limits import INLINE_BYTES_MAX, VALUE_BYTES_MAX
 from tenantry.streams import BytesStream, ByteStream
 
@@ -126,16 +127,49 @@ async def test_namespaces_do_not_see_each_other(kv: Any) -> None:
     assert await kv.get("key") == b"mine"
     await kv.service.delete("other")
     assert await kv.get("key") == b"mine"
-    assert await kv.other("other").get("key") is None
+    with pytest.raises(BindingError, match="KV GET failed: 404 namespace not found"):
+        await other.get("key")
 
 
-async def test_a_deleted_namespace_takes_no_late_writes(kv: Any) -> None:
-    binding = kv.service.open("gone")
-    await binding.call("put", ["key", b"value"])
+async def test_a_deleted_namespace_is_gone_for_who_holds_it_and_for_who_opens_it_again(kv: Any) -> None:
+    held = kv.service.open("gone")
+    await held.call("put", ["key", b"value"])
     await kv.service.delete("gone")
-    with pytest.raises(BindingError, match="KV PUT failed: 404"):
-        await binding.call("put", ["key", b"late"])
-    assert await kv.service.open("gone").call("get", ["key"]) is None
+    for binding in (held, kv.service.open("gone")):
+        for method, args, verb in (
+            ("get", ["key"], "GET"),
+            ("getMany", [["key"]], "GET_BULK"),
+            ("put", ["key", b"late"], "PUT"),
+            ("put", ["key", BytesStream(b"l" * 100_000)], "PUT"),
+            ("delete", ["key"], "DELETE"),
+            ("list", [], "GET"),
+        ):
+            with pytest.raises(BindingError) as raised:
+                await binding.call(method, args)
+            assert raised.value.message == f"KV {verb} failed: 404 namespace not found"
+
+
+async def test_the_totals_of_a_namespace_are_exact_after_every_write(kv: Any) -> None:
+    """`usage` counts keys, values and metadata, in bytes, of what is there: what quotas are checked against."""
+    namespace = kv.service.open(kv.namespace_id).namespace
+    assert await namespace.usage() == Usage(0, 0)
+    await kv.put("é", "value", metadata='"é"')
+    assert await namespace.usage() == Usage(1, 2 + 5 + 4)
+    await kv.put("é", b"x" * 300_000)
+    assert await namespace.usage() == Usage(1, 2 + 300_000)
+    await kv.put("b", BytesStream(b"y" * 70_000), expirationTtl=60)
+    assert await namespace.usage() == Usage(2, 2 + 300_000 + 1 + 70_000)
+    with pytest.raises(BindingError):
+        await kv.put("broken", ScriptedStream([b"x" * 300_000, StreamError("gone")]))
+    await kv.put("é", "")
+    assert await namespace.usage() == Usage(2, 2 + 1 + 70_000)
+    await kv.call("delete", "é")
+    await kv.call("delete", "é")
+    assert await namespace.usage() == Usage(1, 1 + 70_000)
+    kv.clock.now += 61
+    await kv.service.sweep()
+    await kv.put("c", "")
+    assert await namespace.usage() == Usage(1, 1)
 
 
 class TestExpiration:
