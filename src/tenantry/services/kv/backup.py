@@ -18,4 +18,8 @@ def back_up(folder: Path, target: Path, snapshot: Snapshot) -> None:
         # An empty file is what a power cut may leave of a first write: no namespace yet.
         if file.stat().st_size and snapshot.database(file, target / file.name)
     ]
+    # Of a deleted namespace an empty file may say that it is gone for good.
+    names += [
+        file.name for file in sorted(folder.glob(f"*{FILE_SUFFIX}.deleted")) if snapshot.file(file, target / file.name)
+    ]
     snapshot.keep_only(target, names)
