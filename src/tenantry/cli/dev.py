@@ -102,6 +102,7 @@ def dev(
             egress=platform.egress,
             plans=platform.plans,
             kv=platform.kv,
+            quotas=platform.quotas,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))

@@ -46,6 +46,7 @@ from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
 from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.platform import PlatformSettings
+from tenantry.config.quotas import QuotasFile, parse_quotas
 from tenantry.errors import ConfigError
 
 __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
@@ -79,6 +80,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
     kv_namespace: list[KvNamespaceFile] = []
+    quotas: QuotasFile = QuotasFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         egress=_egress(source, addresses),
         plans=_plans(source, addresses),
         kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
+        quotas=parse_quotas(content.quotas, f"{where}quotas"),
     )
 
 

@@ -30,7 +30,7 @@ A folder that has a wrangler configuration and no `tenantry.toml` is a platform 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,7 @@ from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentitySettings
 from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
+from tenantry.config.quotas import Quotas, QuotasFile, parse_quotas
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
 
@@ -71,6 +72,7 @@ class PlatformSettings:
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
     kv: KvNamespaceSettings = STRONG
+    quotas: Quotas = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Platform:
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
     kv: KvNamespaceSettings = STRONG
+    quotas: Quotas = field(default_factory=dict)
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +116,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
     kv_namespace: list[KvNamespaceFile] = []
+    quotas: QuotasFile = QuotasFile()
 
 
 def load_platform(folder: Path) -> Platform:
@@ -153,6 +157,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         _egress(file, content, workers),
         _plans(file, content, workers),
         parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
+        parse_quotas(content.quotas, f"{file}: $.quotas"),
     )
 
 

@@ -118,10 +118,11 @@ class Meter:
     async def writing(self, resource_id: str, usage: Callable[[], Awaitable[Amount]]) -> AsyncIterator[Reservation]:
         """Around whatever may change what a resource holds. `usage` asks the engine, before and after."""
         reservation = Reservation(self, resource_id)
+        if self._totals is not None:
+            await self._totals.begin(resource_id)
         used = await usage()
         if self._totals is not None:
-            await self._totals.begin(resource_id, used.size_bytes, used.count)
-            used = await usage()
+            self._totals.learn(resource_id, used.size_bytes, used.count)
         writing = self._writing.setdefault(resource_id, _Writing(used))
         writing.used = used
         writing.writes += 1

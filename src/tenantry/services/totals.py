@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -34,7 +34,7 @@ _SUM: Final = "SELECT ifnull(sum(bytes), 0), ifnull(sum(count), 0) FROM held WHE
 _CHANGING: Final = "SELECT resource FROM held WHERE changing"
 _GET: Final = "SELECT bytes, count FROM held WHERE resource = ?"
 _BEGIN: Final = """
-    INSERT INTO held VALUES (?, ?, ?, 1) ON CONFLICT (resource) DO UPDATE SET changing = 1
+    INSERT INTO held VALUES (?, 0, 0, 1) ON CONFLICT (resource) DO UPDATE SET changing = 1
 """
 _SET: Final = """
     INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT (resource)
@@ -47,7 +47,7 @@ Held = tuple[int, int]
 
 
 class Totals:
-    """Lives on one event loop; its file is used in `executor`, one job at a time.
+    """Lives on one event loop; its file is used in a thread of its own.
 
     `ask` says what a resource holds, `resources` which there are; both are called only where the file does not know.
     """
@@ -55,14 +55,13 @@ class Totals:
     def __init__(
         self,
         file: Path,
-        executor: Executor,
         ask: Callable[[str], Awaitable[Held]],
         resources: Callable[[], Iterable[str]],
         *,
         durable: bool = True,
     ) -> None:
         self._file = file
-        self._executor = executor
+        self._executor = ThreadPoolExecutor(1, "totals")
         self._ask = ask
         self._resources = resources
         self._durable = durable
@@ -73,16 +72,14 @@ class Totals:
         self.size_bytes = 0
         self.count = 0
 
-    async def begin(self, resource_id: str, size_bytes: int, count: int) -> None:
+    async def begin(self, resource_id: str) -> None:
         """Before a write. Returns when it is noted that the resource changes. Cheap but for the first time."""
         if resource_id not in self._known:
             async with self._lock:
                 if self._db is None:
                     await self._open()
                 if resource_id not in self._known:
-                    before = await self._run(self._note, resource_id, size_bytes, count)
-                    self._known[resource_id] = before
-        self.learn(resource_id, size_bytes, count)
+                    self._known[resource_id] = await self._run(self._note, resource_id)
 
     def learn(self, resource_id: str, size_bytes: int, count: int) -> None:
         """What a resource that changes holds now."""
@@ -109,6 +106,7 @@ class Totals:
                 await self._run(self._finish, list(self._known.items()))
                 self._known.clear()
                 self._db = None
+        await asyncio.to_thread(self._executor.shutdown)
 
     async def _open(self) -> None:
         new = await self._run(self._connect)
@@ -176,10 +174,10 @@ class Totals:
     def _sum(self) -> Held:
         return cast("Held", self._connection.execute(_SUM).fetchall()[0])
 
-    def _note(self, resource_id: str, size_bytes: int, count: int) -> Held:
+    def _note(self, resource_id: str) -> Held:
         """What the resource held as far as the sum knows: as it is noted, or nothing."""
         rows = self._connection.execute(_GET, (resource_id,)).fetchall()
-        self._connection.execute(_BEGIN, (resource_id, size_bytes, count))
+        self._connection.execute(_BEGIN, (resource_id,))
         return cast("Held", rows[0]) if rows else (0, 0)
 
     def _drop(self, resource_id: str) -> Held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tenantry.services.totals import Totals
 class Service:
     """Resources with values under keys. `begin` and `end` of a write are apart, as those of an upload are."""
 
-    def __init__(self, folder: Path, executor: ThreadPoolExecutor, quota: Quota, stored: dict[str, dict[str, int]]):
+    def __init__(self, folder: Path, quota: Quota, stored: dict[str, dict[str, int]]):
         self.stored = stored
         self.asked: list[str] = []
 
@@ -28,7 +27,7 @@ class Service:
             held = await self.usage(resource)
             return held.size_bytes, held.count
 
-        self.totals = Totals(folder / "kv.totals", executor, ask, lambda: list(stored), durable=False)
+        self.totals = Totals(folder / "kv.totals", ask, lambda: list(stored), durable=False)
         self.meter = Meter(quota, self.totals)
 
     async def usage(self, resource: str) -> Amount:
@@ -49,10 +48,10 @@ class Service:
         await self.totals.forget(resource)
 
 
-@pytest.fixture
-def executor():
-    with ThreadPoolExecutor(1) as made:
-        yield made
+async def crash(totals: Totals) -> None:
+    """What is left of one whose process is gone."""
+    await totals._run(totals._disconnect)
+    totals._executor.shutdown()
 
 
 async def refused(service: Service, *write: object) -> tuple[str, str]:
@@ -61,8 +60,8 @@ async def refused(service: Service, *write: object) -> tuple[str, str]:
     return caught.value.whose, caught.value.what
 
 
-async def test_the_last_byte_fits_and_one_more_does_not(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    service = Service(tmp_path, executor, Quota(Limit(100, 2), Limit(150, 3)), {})
+async def test_the_last_byte_fits_and_one_more_does_not(tmp_path: Path) -> None:
+    service = Service(tmp_path, Quota(Limit(100, 2), Limit(150, 3)), {})
     await service.put("a", "x", 99)
     assert await refused(service, "a", "y", 2) == ("resource", "bytes")
     await service.put("a", "y", 1)
@@ -75,17 +74,15 @@ async def test_the_last_byte_fits_and_one_more_does_not(tmp_path: Path, executor
     await service.totals.aclose()
 
 
-async def test_a_smaller_value_is_taken_where_the_quota_was_lowered(
-    tmp_path: Path, executor: ThreadPoolExecutor
-) -> None:
-    service = Service(tmp_path, executor, Quota(Limit(100)), {"a": {"x": 500}})
+async def test_a_smaller_value_is_taken_where_the_quota_was_lowered(tmp_path: Path) -> None:
+    service = Service(tmp_path, Quota(Limit(100)), {"a": {"x": 500}})
     assert await refused(service, "a", "x", 501) == ("resource", "bytes")
     await service.put("a", "x", 400)
     await service.totals.aclose()
 
 
-async def test_uploads_in_progress_count(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    service = Service(tmp_path, executor, Quota(Limit(100), Limit(150)), {})
+async def test_uploads_in_progress_count(tmp_path: Path) -> None:
+    service = Service(tmp_path, Quota(Limit(100), Limit(150)), {})
     gate = asyncio.Event()
     upload = asyncio.create_task(service.put("a", "x", 80, gate))
     while not service.meter._writing.get("a") or not service.meter._writing["a"].growing.count:
@@ -98,24 +95,22 @@ async def test_uploads_in_progress_count(tmp_path: Path, executor: ThreadPoolExe
     await service.totals.aclose()
 
 
-async def test_a_start_asks_no_resource_and_a_crash_those_that_changed(
-    tmp_path: Path, executor: ThreadPoolExecutor
-) -> None:
+async def test_a_start_asks_no_resource_and_a_crash_those_that_changed(tmp_path: Path) -> None:
     stored = {f"r{number}": {"x": number} for number in range(50)}
-    service = Service(tmp_path, executor, Quota(account=Limit(10_000)), stored)
+    service = Service(tmp_path, Quota(account=Limit(10_000)), stored)
     await service.put("r0", "x", 7)
     assert len(service.asked) == 50  # the file was new
     await service.totals.aclose()
-    crashed = Service(tmp_path, executor, Quota(account=Limit(10_000)), stored)
+    crashed = Service(tmp_path, Quota(account=Limit(10_000)), stored)
     await crashed.put("r1", "x", 9)
     assert crashed.asked == []
     await crashed.put("r2", "x", 9)
-    after = Service(tmp_path, executor, Quota(account=Limit(10_000)), stored)
+    after = Service(tmp_path, Quota(account=Limit(10_000)), stored)
     await after.put("r3", "x", 3)
     assert sorted(after.asked) == ["r1", "r2"]
     assert after.totals.size_bytes == sum(values["x"] for values in stored.values())
     await after.totals.aclose()
-    await asyncio.get_running_loop().run_in_executor(executor, crashed.totals._disconnect)
+    await crash(crashed.totals)
 
 
 RESOURCES = st.sampled_from("abc")
@@ -130,13 +125,12 @@ class QuotaMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.executor = ThreadPoolExecutor(1)
         self.stored: dict[str, dict[str, int]] = {}
         self.crashed: list[Totals] = []
         self.start()
 
     def start(self) -> None:
-        self.service = Service(Path(self.folder.name), self.executor, self.quota, self.stored)
+        self.service = Service(Path(self.folder.name), self.quota, self.stored)
 
     @rule(resource=RESOURCES, key=st.sampled_from("xyz"), size=st.sampled_from([0, 1, 30, 60]))
     def put(self, resource: str, key: str, size: int) -> None:
@@ -177,8 +171,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for totals in [*self.crashed, self.service.totals]:
-            self.executor.submit(totals._disconnect).result()
-        self.executor.shutdown()
+            self.runner.run(crash(totals))
         self.runner.close()
         self.folder.cleanup()
 
