@@ -177,4 +177,4 @@ class QuotaMachine(RuleBasedStateMachine):
 
 
 def test_the_total_is_the_sum_after_any_writes_and_crashes() -> None:
-    run_state_machine_as_test(QuotaMachine, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(QuotaMachine, settings=settings(max_examples=12, stateful_step_count=25, deadline=None))
