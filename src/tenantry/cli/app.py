@@ -37,9 +37,9 @@ app.command()(serve)
 app.command()(deploy)
 app.add_typer(keys, name="keys")
 app.add_typer(tokens, name="tokens")
+app.add_typer(profiles, name="profiles")
 app.command()(backup)
 app.command()(restore)
-app.add_typer(profiles, name="profiles")
 app.command()(doctor)
 
 

@@ -19,7 +19,6 @@ from tenantry.control.errors import (
     Forbidden,
     Invalid,
     NotFound,
-    OutOfSpace,
     Throttled,
     TooLarge,
     TooLong,
@@ -42,7 +41,6 @@ STATUS: dict[type[ControlError], int] = {
     TooLarge: 413,
     TooLong: 414,
     Throttled: 429,
-    OutOfSpace: 507,
 }
 
 

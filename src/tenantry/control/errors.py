@@ -8,8 +8,7 @@
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
         ├── TooLarge           more bytes, parts or items than the limit
-        ├── TooLong            a name in the path that is longer than the limit
-        └── OutOfSpace         the disk is full: the same one can succeed once there is space
+        └── TooLong            a name in the path that is longer than the limit
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
 its own, because Cloudflare's clients retry a 409.
@@ -24,7 +23,6 @@ __all__ = [
     "Forbidden",
     "Invalid",
     "NotFound",
-    "OutOfSpace",
     "Throttled",
     "TooLarge",
     "TooLong",
@@ -71,7 +69,3 @@ class TooLarge(ControlError):
 
 class TooLong(ControlError):
     """A name that is too long for a path."""
-
-
-class OutOfSpace(ControlError):
-    """The disk has no room left."""

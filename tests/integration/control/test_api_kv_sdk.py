@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from cloudflare import AsyncCloudflare, BadRequestError, Cloudflare, NotFoundError
+from cloudflare import AsyncCloudflare, BadRequestError, Cloudflare, NotFoundError, RateLimitError
 
 from tenantry.cli.compose import RunningPlatform, running
+from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +25,8 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o755)
     (data / "bundles").mkdir()
-    settings = PlatformSettings(data, "no-worker", port=0, control_port=0, durability="process")
+    kv = KvNamespaceSettings(titles={"slow": "cloudflare_like"})
+    settings = PlatformSettings(data, "no-worker", port=0, control_port=0, durability="process", kv=kv)
     async with running(settings) as platform:
         yield platform
 
@@ -108,6 +110,21 @@ async def test_bulk_and_pages(client: AsyncCloudflare, namespace: dict[str, str]
     done = await client.kv.namespaces.bulk_delete(**namespace, body=[pair["key"] for pair in pairs])
     assert done.successful_key_count == 1205
     assert [key async for key in client.kv.namespaces.keys.list(**namespace)] == []
+
+
+async def test_a_namespace_that_is_set_to_cloudflares_rules(served: RunningPlatform, client: AsyncCloudflare) -> None:
+    made = await client.kv.namespaces.create(account_id=served.account_id, title="slow")
+    named = {"account_id": served.account_id, "namespace_id": made.id}
+    refusal: RateLimitError | None = None
+    while refusal is None:
+        # The clock is the machine's: who needed more than a second for two writes is not refused the second.
+        try:
+            await client.kv.namespaces.values.update("key", **named, value=b"value")
+        except RateLimitError as error:
+            refusal = error
+    assert refusal.errors[0].code == 10022
+    assert refusal.response.headers["retry-after"] == "1"
+    assert await (await client.kv.namespaces.values.get("key", **named)).read() == b"value"
 
 
 async def test_the_sync_client(served: RunningPlatform, namespace: dict[str, str]) -> None:

@@ -14,11 +14,11 @@ from litestar.params import FromPath, FromQuery
 from tenantry.control import limits
 from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.envelope import Envelope
-from tenantry.control.errors import ControlError, Invalid, OutOfSpace, Throttled, TooLarge, TooLong
+from tenantry.control.errors import ControlError, Invalid, Throttled, TooLarge, TooLong
 from tenantry.control.resources import KvNamespace, Resources, kv_namespace_not_found
 from tenantry.control.routes.account import check_account, page_info, page_untrusted
 from tenantry.control.threads import Threads
-from tenantry.errors import BindingError, StorageError, StorageFull
+from tenantry.errors import BindingError, StorageError
 from tenantry.services.installed import InstalledServices
 from tenantry.services.kv import KvService, Namespace, NamespaceGone, Reason, Refused
 from tenantry.services.kv.limits import WRITE_SECONDS_MIN
@@ -58,10 +58,8 @@ def kv_answers(action: str) -> Iterator[None]:
         raise kind(code, f"{action}: '{error.text}'") from error
     except NamespaceGone as error:
         raise kv_namespace_not_found(action) from error
-    except StorageFull as error:
-        raise OutOfSpace(10001, f"{action}: 'Insufficient Storage'") from error
     except StorageError:
-        # Ours to mend: a 500 that says no more than its reference.
+        # Ours to mend: a 507 or a 500 for the whole of the control plane.
         raise
     except BindingError as error:
         raise Invalid(10029, f"{action}: '{error.message}'") from error

@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import delete, post, put
@@ -75,7 +75,7 @@ class BulkView(msgspec.Struct, frozen=True):
 
 class ValueView(msgspec.Struct, frozen=True, omit_defaults=True):
     value: msgspec.Raw
-    metadata: msgspec.Raw | Literal[False] = False  # never False when it is sent
+    metadata: msgspec.Raw
     expiration: int | None = None
 
 

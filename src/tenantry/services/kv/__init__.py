@@ -108,13 +108,14 @@ class KvService:
     async def _sweep_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.sweep()
+            # It is in the log, and may be mended by the next time.
+            with suppress(StorageError):
+                await self.sweep()
 
     async def aclose(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeper
+            await asyncio.wait([self._sweeper])
         await self._engine.aclose()
 
 

@@ -89,7 +89,8 @@ class KvEngine(Protocol):
     async def sweep(self, now: int) -> None:
         """Gives the space of what has expired back, also in namespaces that nobody uses.
 
-        A namespace that cannot be read is passed over. Takes its time, and leaves room for others meanwhile.
+        A namespace that cannot be read is passed over; StorageError where none can be found. Takes its time, and leaves
+        room for others meanwhile.
         """
         ...
 

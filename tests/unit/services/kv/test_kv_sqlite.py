@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ import pytest
 from tenantry.errors import BindingError, StorageFull, StreamError
 from tenantry.services import ServiceSettings, kv
 from tenantry.services.kv import SERVICE, KvService, SqliteEngine, StorageError, Usage
-from tenantry.services.kv.limits import CHUNK_BYTES, FREE_PAGES_MIN, SWEEP_ENTRIES_MAX
+from tenantry.services.kv.limits import CHUNK_BYTES, FREE_PAGES_MIN, SWEEP_ENTRIES_MAX, VALUE_BYTES_MAX
 from tenantry.streams import read_all
 
 BIG = b"b" * (CHUNK_BYTES * 2 + 1)
@@ -445,6 +446,35 @@ def sum_of(folder: Path, namespace: str) -> int:
     """What the totals say, counted the long way."""
     [(size,)] = rows(folder, namespace, "SELECT sum(length(key) + size + ifnull(length(metadata), 0)) FROM entries")
     return int(size)
+
+
+async def test_a_value_of_25_mib_passes_in_and_out_without_being_held(service: KvService) -> None:
+    class Value:
+        length = None
+
+        def __init__(self) -> None:
+            self.left = VALUE_BYTES_MAX
+
+        async def read(self, size_max: int) -> bytes:
+            size = min(size_max, self.left)
+            self.left -= size
+            return bytes(size)
+
+        async def aclose(self) -> None:
+            pass
+
+    tracemalloc.start()
+    try:
+        await call(service, "n", "put", "key", Value())
+        body = await call(service, "n", "get", "key")
+        size = 0
+        while chunk := await body.read(64 * 1024):
+            size += len(chunk)
+        await body.aclose()
+        assert size == VALUE_BYTES_MAX
+        assert tracemalloc.get_traced_memory()[1] < 3 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_thousand_concurrent_writes_lose_nothing(service: KvService) -> None:

@@ -107,7 +107,10 @@ class SqliteEngine:
 
     async def sweep(self, now: int) -> None:
         if self._unseen is None:
-            self._unseen = await asyncio.get_running_loop().run_in_executor(self._executor, self._namespaces)
+            try:
+                self._unseen = await asyncio.get_running_loop().run_in_executor(self._executor, self._namespaces)
+            except OSError as error:
+                raise storage_error(self._folder, error) from error
         while self._unseen:
             await self._sweep_one(self._unseen.pop(), now)
             # There may be a hundred thousand of them, and nobody waits.
