@@ -10,7 +10,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import ApiError, Client
-from tenantry.cli.connection import URL_DEFAULT, Account, Token, Url, connect
+from tenantry.cli.connection import Account, Token, Url, connect
 from tenantry.cli.provision import Provisioned, provision
 from tenantry.config.wrangler import WorkerProject, load_project
 from tenantry.errors import ConfigError
@@ -52,8 +52,8 @@ def deploy(
     dispatch_namespace: Annotated[
         str | None, typer.Option(metavar="NS", help="Deploy as a user Worker into this dispatch namespace.")
     ] = None,
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     account: Account = None,
 ) -> None:
     """Deploy a Worker: upload its files, make what it is bound to, put it in charge of new requests.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import URL_DEFAULT, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Token, Url, connect
 
 __all__ = ["keys"]
 
@@ -18,8 +18,8 @@ keys = typer.Typer(no_args_is_help=True, help="API keys of end users: made, list
 @keys.command()
 def create(
     user: Annotated[str, typer.Argument(help="Whom requests with the key are from: what Workers read in X-User-ID.")],
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key for a user, and print it, this once.
@@ -40,8 +40,8 @@ def create(
 @keys.command("list")
 def list_all(
     user: Annotated[str | None, typer.Option(help="Those of this user only.")] = None,
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List the keys, without their secrets.
@@ -62,8 +62,8 @@ def list_all(
 @keys.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `tenantry keys list` shows it.")],
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
 ) -> None:
     """Make a key worthless, from the next request on.
 

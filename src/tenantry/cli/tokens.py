@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import URL_DEFAULT, Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import Account, AsJson, Token, Url, connect
 from tenantry.errors import ConfigError
 
 __all__ = ["tokens"]
@@ -32,8 +32,8 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z. Default: never.")
     ] = None,
-    url: Url = URL_DEFAULT,
-    token: Token = "",
+    url: Url = None,
+    token: Token = None,
     account: Account = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +57,7 @@ def create(
 
 
 @tokens.command("list")
-def list_all(url: Url = URL_DEFAULT, token: Token = "", account: Account = None, as_json: AsJson = False) -> None:
+def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets.
 
     [bold]Example[/bold]
@@ -76,7 +76,7 @@ def list_all(url: Url = URL_DEFAULT, token: Token = "", account: Account = None,
 
 
 @tokens.command()
-def roll(token_id: TokenId, url: Url = URL_DEFAULT, token: Token = "", account: Account = None) -> None:
+def roll(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
     """Give a token another secret, and print it, this once. The one before is worthless from now on.
 
     [bold]Example[/bold]
@@ -88,7 +88,7 @@ def roll(token_id: TokenId, url: Url = URL_DEFAULT, token: Token = "", account: 
 
 
 @tokens.command()
-def revoke(token_id: TokenId, url: Url = URL_DEFAULT, token: Token = "", account: Account = None) -> None:
+def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
     """Make a token worthless, from the next request on.
 
     [bold]Example[/bold]

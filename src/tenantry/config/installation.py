@@ -48,7 +48,7 @@ __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
 ENVIRONMENT_PREFIX: Final = "TENANTRY_"
 _OF_CLIENTS: Final = frozenset({"TENANTRY_URL", "TENANTRY_TOKEN", "TENANTRY_ACCOUNT", "TENANTRY_PROFILE"})
 """What the client commands read. It may stand in the same environment."""
-_OF_SERVE: Final = frozenset({"TENANTRY_CONFIG"})
+_OF_SERVE: Final = frozenset({"TENANTRY_CONFIG", "TENANTRY_SECRETS_KEYS"})
 
 
 class _Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

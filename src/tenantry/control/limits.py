@@ -58,6 +58,8 @@ FAILURE_ADDRESSES = 10_000
 TOKEN_NAME_CHARACTERS_MAX = 120
 # Of a path in the audit log; names in it are shorter, contents of resources are not logged.
 AUDIT_PATH_CHARACTERS_MAX = 1024
+# Of the file of keys that secrets are sealed with: some hundred rotations.
+VAULT_FILE_BYTES_MAX = 16 * 1024
 
 assert UPLOAD_CHUNK_BYTES < METADATA_BYTES_MAX < MODULE_BYTES_TOTAL_MAX < UPLOAD_BYTES_MAX
 assert MODULE_NAME_SEGMENT_BYTES_MAX < MODULE_NAME_BYTES_MAX
