@@ -14,7 +14,7 @@ from tenantry.control.errors import Invalid, TooLarge
 from tenantry.control.threads import Threads
 from tenantry.control.upload import Upload, UploadParser, multipart_boundary_untrusted, parse_json_form_untrusted
 
-__all__ = ["ApiRequest", "read_json_untrusted", "receive_upload_untrusted"]
+__all__ = ["ApiRequest", "read_body_untrusted", "read_json_untrusted", "receive_upload_untrusted"]
 
 # Any: user, auth and state of Litestar, none of which is used.
 ApiRequest = Request[Any, Any, Any]
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 async def read_json_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
     """The body as `kind`. Raises Invalid with `code`, or TooLarge with it."""
-    body = await _read(request, limits.JSON_BODY_BYTES_MAX, code)
+    body = await read_body_untrusted(request, limits.JSON_BODY_BYTES_MAX, code)
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -35,7 +35,7 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
     """An upload, its bundle complete and durable. Raises Invalid (10021) or TooLarge (10027)."""
     boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
     if boundary is None:
-        parse_json_form_untrusted(await _read(request, limits.METADATA_BYTES_MAX, 10027))
+        parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
         raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
     _check_length(request, limits.UPLOAD_BYTES_MAX, 10027)
     parser = await threads.run(UploadParser, bundles, boundary)
@@ -67,7 +67,8 @@ async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:
                 return
 
 
-async def _read(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+async def read_body_untrusted(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+    """The whole body. Raises TooLarge with `code`."""
     _check_length(request, bytes_max, code)
     body = bytearray()
     async for chunk in _chunks(request):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import secrets
 import sqlite3
 from typing import Any, Generic, TypeVar
@@ -13,7 +14,16 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from sqlalchemy.exc import OperationalError
 
-from tenantry.control.errors import ControlError, Forbidden, Invalid, NotFound, Throttled, TooLarge, Unauthenticated
+from tenantry.control.errors import (
+    ControlError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Throttled,
+    TooLarge,
+    TooLong,
+    Unauthenticated,
+)
 from tenantry.errors import StorageFull
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
@@ -29,6 +39,7 @@ STATUS: dict[type[ControlError], int] = {
     Forbidden: 403,
     NotFound: 404,
     TooLarge: 413,
+    TooLong: 414,
     Throttled: 429,
 }
 
@@ -74,6 +85,8 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
     headers: dict[str, str] = {}
     if isinstance(error, ControlError):
         status, code, message = status_of(error), error.code, error.message
+        if isinstance(error, Throttled):
+            headers["Retry-After"] = str(math.ceil(error.wait_seconds))
     elif isinstance(error, NotFoundException):
         status, code = 404, 7003
         message = f"Could not route to {_path(request)}, perhaps your object identifier is invalid?"

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tenantry.control.clock import now
@@ -18,13 +18,14 @@ from tenantry.control.database import Database
 from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.names import (
     bucket_name_untrusted,
+    check_kv_id_untrusted,
     database_name_untrusted,
     kv_title_untrusted,
     namespace_name_untrusted,
 )
 from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets, scripts
 
-__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources"]
+__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources", "kv_namespace_not_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,54 @@ class Resources:
     def create_kv_namespace(self, account_id: str, title: str) -> KvNamespace:
         """Raises Invalid (10014) for a title that is taken, (10019) for one that is not valid."""
         made = KvNamespace(secrets.token_hex(16), kv_title_untrusted(title))
-        taken = Invalid(10014, "create namespace: 'a namespace with this account ID and title already exists'")
+        taken = _kv_title_taken("create namespace")
         self._insert(kv_namespaces, taken, id=made.id, account_id=account_id, title=title, created_on=now())
         return made
+
+    def kv_namespace(self, account_id: str, namespace_id: str, action: str) -> KvNamespace:
+        """Raises Invalid (10011) for what is no id, NotFound (10013); the message begins with `action`."""
+        check_kv_id_untrusted(namespace_id, action)
+        query = select(kv_namespaces.c.id, kv_namespaces.c.title).where(
+            kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise kv_namespace_not_found(action)
+        return KvNamespace(*row)
+
+    def rename_kv_namespace(self, account_id: str, namespace_id: str, title: str) -> KvNamespace:
+        """Raises Invalid for a title that is taken (10014) or not valid (10019), NotFound (10013)."""
+        action = "rename namespace"
+        check_kv_id_untrusted(namespace_id, action)
+        renamed = KvNamespace(namespace_id, kv_title_untrusted(title))
+        statement = (
+            update(kv_namespaces)
+            .where(kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id)
+            .values(title=title)
+        )
+        try:
+            with self._database.write() as connection:
+                found = connection.execute(statement).rowcount
+        except IntegrityError as error:
+            raise _kv_title_taken(action) from error
+        if not found:
+            raise kv_namespace_not_found(action)
+        return renamed
+
+    def delete_kv_namespace(self, account_id: str, namespace_id: str) -> None:
+        """Forgets it. Idempotent."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(kv_namespaces).where(
+                    kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id
+                )
+            )
+
+    def kv_title(self, namespace_id: str) -> str | None:
+        """The title of a namespace of any account."""
+        with self._database.read() as connection:
+            return connection.execute(select(kv_namespaces.c.title).where(kv_namespaces.c.id == namespace_id)).scalar()
 
     def kv_namespaces(
         self, account_id: str, page: Page, order: Literal["id", "title"], *, descending: bool
@@ -177,6 +223,15 @@ class Resources:
                 connection.execute(insert(table).values(**values))
         except IntegrityError as error:
             raise taken from error
+
+
+def kv_namespace_not_found(action: str) -> NotFound:
+    """What all calls answer for a namespace that is not there, each in its own words."""
+    return NotFound(10013, f"{action}: 'namespace not found'")
+
+
+def _kv_title_taken(action: str) -> Invalid:
+    return Invalid(10014, f"{action}: 'a namespace with this account ID and title already exists'")
 
 
 def _namespaces(account_id: str) -> Select[str, str, str, str, int]:

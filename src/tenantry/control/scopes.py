@@ -50,6 +50,7 @@ _LOOK: Final = Rule(frozenset({Scope.READ, Scope.NAMESPACE, Scope.WORKER}), audi
 _A: Final = "/client/v4/accounts/{account_id}"
 _NAMESPACES: Final = f"{_A}/workers/dispatch/namespaces"
 _USER_SCRIPT: Final = f"{_NAMESPACES}/{{namespace}}/scripts/{{script_name}}"
+_KV: Final = f"{_A}/storage/kv/namespaces/{{namespace_id}}"
 _SCRIPT: Final = f"{_A}/workers/scripts/{{script_name}}"
 
 RULES: Final[Mapping[tuple[str, str], Rule]] = {
@@ -80,6 +81,19 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # Resources: a deploy looks their names up
     ("POST", f"{_A}/storage/kv/namespaces"): _ADMIN,
     ("GET", f"{_A}/storage/kv/namespaces"): _ALL,
+    ("GET", _KV): _ALL,
+    ("PUT", _KV): _ADMIN,
+    ("DELETE", _KV): _ADMIN,
+    # What lies in a KV namespace
+    ("GET", f"{_KV}/keys"): _READ,
+    ("GET", f"{_KV}/values/{{key}}"): _READ,
+    ("PUT", f"{_KV}/values/{{key}}"): _ADMIN,
+    ("DELETE", f"{_KV}/values/{{key}}"): _ADMIN,
+    ("GET", f"{_KV}/metadata/{{key}}"): _READ,
+    ("PUT", f"{_KV}/bulk"): _ADMIN,
+    ("DELETE", f"{_KV}/bulk"): _ADMIN,
+    ("POST", f"{_KV}/bulk/delete"): _ADMIN,
+    ("POST", f"{_KV}/bulk/get"): _READ,
     ("POST", f"{_A}/r2/buckets"): _ADMIN,
     ("GET", f"{_A}/r2/buckets"): _ALL,
     ("POST", f"{_A}/d1/database"): _ADMIN,

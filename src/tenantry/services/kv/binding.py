@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from tenantry.services.kv.errors import StorageError, argument_type_error, refused, storage_refused, type_error
+from tenantry.services.kv.errors import Reason, StorageError, argument_type_error, refused, storage_refused, type_error
 from tenantry.services.kv.limits import INLINE_BYTES_MAX, RESULT_INLINE_BYTES_MAX
 from tenantry.services.kv.model import Entry
 from tenantry.services.kv.service import Namespace
@@ -98,7 +98,7 @@ class KvBinding:
         _check_str("get", 2, kind, absent=True)
         _check_int("get", 3, cache_ttl)
         if kind is not None and kind not in ("text", "json"):
-            raise refused("GET_BULK", 400, f'"{kind[:64]}" is not a valid type. Use "json" or "text"')
+            raise refused("GET_BULK", 400, f'"{kind[:64]}" is not a valid type. Use "json" or "text"', Reason.BULK)
         entries = await self.namespace.get_many(keys, cache_ttl)
         results: list[Any] = []
         inline_bytes = 0
