@@ -9,6 +9,7 @@
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
+# make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, whole and in parts: the memory of the host stays flat
 # make faults  kill -9, power cuts, I/O errors, full disks and corrupted files, FAULT_ROUNDS of what is random (FAULT_SEED)
 # make lock    compile the lock files again
 
@@ -22,12 +23,13 @@ DURABILITY_SECONDS ?= 3
 FUZZ_SECONDS ?= 600
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
+R2_OBJECT_BYTES ?= 5368709120
 FAULT_ROUNDS ?= 200
 FAULT_SEED ?= $(shell date +%s)
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary soak faults lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary soak large faults lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -83,6 +85,9 @@ canary: setup-dev
 
 soak: setup-dev
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -q -s tests/security/test_leaks.py
+
+large: setup-dev
+	R2_OBJECT_BYTES=$(R2_OBJECT_BYTES) $(BIN)/python -m pytest -q -s tests/integration/host/test_host_r2_large.py
 
 # Says what it injected and what it found. With the same FAULT_SEED it injects the same again.
 faults: setup-dev

@@ -64,7 +64,7 @@ def create_app(
         *kv_routes(store.resources, kv, threads),
         *kv_value_routes(kv),
         *kv_bulk_routes(kv, threads),
-        *r2_routes(store.resources, threads),
+        *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
     ]

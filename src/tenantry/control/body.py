@@ -19,15 +19,20 @@ __all__ = ["ApiRequest", "read_body_untrusted", "read_json_untrusted", "receive_
 # Any: user, auth and state of Litestar, none of which is used.
 ApiRequest = Request[Any, Any, Any]
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
-async def read_json_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
+async def read_json_untrusted(
+    request: ApiRequest, kind: type[T], code: int, bytes_max: int = limits.JSON_BODY_BYTES_MAX
+) -> T:
     """The body as `kind`. Raises Invalid with `code`, or TooLarge with it."""
-    body = await read_body_untrusted(request, limits.JSON_BODY_BYTES_MAX, code)
+    return _decode(await read_body_untrusted(request, bytes_max, code), kind, code)
+
+
+def _decode(body: bytes, kind: type[T], code: int) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Invalid(code, f"the request body is not what it should be: {error}") from error
 
 

@@ -30,6 +30,8 @@ MODULE_NAME_SEGMENTS_MAX = 32
 
 # Bodies of the other calls: a name or two.
 JSON_BODY_BYTES_MAX = 64 * 1024
+# A list of 1,000 R2 keys of 1,024 bytes, each of which JSON may write as six characters.
+KEYS_BODY_BYTES_MAX = 1000 * (6 * 1024 + 8)
 
 # Cloudflare: 255 for a user Worker (63 applies to workers.dev subdomains, which do not exist here).
 SCRIPT_NAME_CHARACTERS_MAX = 255

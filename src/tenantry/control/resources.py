@@ -45,8 +45,13 @@ class KvNamespace:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """`jurisdiction` is a label that Cloudflare's clients ask by: all buckets lie on the same disk."""
+
     name: str
     created_on: str
+    storage_class: str = "Standard"
+    jurisdiction: str = "default"
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +180,59 @@ class Resources:
 
     # R2 buckets
 
-    def create_bucket(self, account_id: str, name: str) -> Bucket:
+    def create_bucket(
+        self,
+        account_id: str,
+        name: str,
+        *,
+        storage_class: str = "Standard",
+        jurisdiction: str = "default",
+        location: str | None = None,
+    ) -> Bucket:
         """Raises Invalid (10004) for a name that is taken, (10005) for one that is not valid."""
-        made = Bucket(bucket_name_untrusted(name), now())
+        made = Bucket(bucket_name_untrusted(name), now(), storage_class, jurisdiction, location)
         taken = Invalid(10004, "The bucket you tried to create already exists, and you own it.")
-        self._insert(r2_buckets, taken, account_id=account_id, name=name, created_on=made.created_on)
+        self._insert(
+            r2_buckets,
+            taken,
+            account_id=account_id,
+            name=name,
+            created_on=made.created_on,
+            storage_class=storage_class,
+            jurisdiction=jurisdiction,
+            location=location,
+        )
         return made
+
+    def bucket(self, account_id: str, name: str, jurisdiction: str = "default") -> Bucket:
+        """Raises NotFound (10006), also for a bucket of another jurisdiction."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                _buckets(account_id).where(r2_buckets.c.name == name, r2_buckets.c.jurisdiction == jurisdiction)
+            ).first()
+        if row is None:
+            raise NotFound(10006, "The specified bucket does not exist.")
+        return Bucket(*row)
+
+    def set_bucket_storage_class(self, account_id: str, name: str, storage_class: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(r2_buckets)
+                .where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+                .values(storage_class=storage_class)
+            )
+
+    def delete_bucket(self, account_id: str, name: str) -> None:
+        """Forgets a bucket. Its bytes are the service's to remove, before."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(r2_buckets).where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+            )
 
     def buckets(self, account_id: str, *, after: str, contains: str, size: int, descending: bool) -> list[Bucket]:
         """At most `size` buckets by name, beginning behind `after` (an empty text: at the start)."""
         name = r2_buckets.c.name
-        query = select(name, r2_buckets.c.created_on).where(r2_buckets.c.account_id == account_id)
+        query = _buckets(account_id)
         if contains:
             query = query.where(name.contains(contains, autoescape=True))
         if after:
@@ -217,12 +264,19 @@ class Resources:
             total = _count(connection, query)
         return [D1Database(*row) for row in rows], total
 
-    def _insert(self, table: Table, taken: Invalid, **values: str) -> None:
+    def _insert(self, table: Table, taken: Invalid, **values: str | None) -> None:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(table).values(**values))
         except IntegrityError as error:
             raise taken from error
+
+
+def _buckets(account_id: str) -> Select[str, str, str, str, str | None]:
+    columns = r2_buckets.c
+    return select(
+        columns.name, columns.created_on, columns.storage_class, columns.jurisdiction, columns.location
+    ).where(columns.account_id == account_id)
 
 
 def kv_namespace_not_found(action: str) -> NotFound:
