@@ -23,6 +23,7 @@ from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
+from tenantry.config.quotas import ServiceQuota
 from tenantry.control import BundleStore, Store, create_app
 from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
@@ -32,6 +33,7 @@ from tenantry.s3 import S3Endpoint
 from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
+from tenantry.services.quota import Limit, Quota
 from tenantry.services.r2 import R2Service
 from tenantry.wire.limits import MIB
 
@@ -100,7 +102,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         await runtime.open()
         folder = settings.data / "accounts" / account.id
         of_resource = _ResourceSettings(settings.kv, store.resources)
-        services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource))
+        quotas = {name: _quota(quota) for name, quota in settings.quotas.items()}
+        services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource, quotas))
         stack.push_async_callback(services.aclose)
         host = Host(
             settings.data,
@@ -198,6 +201,13 @@ class _Watch:
         self.serving = False
         self._gateway.drain()
         await asyncio.sleep(notice_seconds)
+
+
+def _quota(given: ServiceQuota) -> Quota:
+    return Quota(
+        Limit(given.resource_bytes, given.resource_count),
+        Limit(given.account_bytes, given.account_count),
+    )
 
 
 class _Deployments:

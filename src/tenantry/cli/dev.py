@@ -114,6 +114,7 @@ def dev(
             plans=platform.plans,
             memory_mib_total=platform.memory_mib_total,
             kv=platform.kv,
+            quotas=platform.quotas,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))

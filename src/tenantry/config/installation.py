@@ -47,6 +47,7 @@ from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
 from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.platform import MemoryMibTotal, PlatformSettings
+from tenantry.config.quotas import QuotasFile, parse_quotas
 from tenantry.errors import ConfigError
 
 __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
@@ -85,6 +86,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
     kv_namespace: list[KvNamespaceFile] = []
+    quotas: QuotasFile = QuotasFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         plans=_plans(source, addresses),
         memory_mib_total=content.memory_mib_total,
         kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
+        quotas=parse_quotas(content.quotas, f"{where}quotas"),
     )
 
 

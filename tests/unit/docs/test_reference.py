@@ -19,6 +19,7 @@ from tenantry.config import identity, installation, platform, wrangler, wrangler
 from tenantry.config.egress import EgressFile
 from tenantry.config.kv import KvNamespaceFile
 from tenantry.config.plans import PlanFile
+from tenantry.config.quotas import KvQuotaFile, QuotasFile
 from tenantry.control import BundleStore, Store, create_app, metadata
 from tenantry.errors import InvocationError
 from tenantry.gateway import app as gateway
@@ -120,6 +121,8 @@ def test_the_keys_of_a_platform_file(reference: dict[str, str]) -> None:
         "egress": EgressFile,
         "limits": PlanFile,
         "kv_namespace": KvNamespaceFile,
+        "quotas": QuotasFile,
+        "kv": KvQuotaFile,
     }
     assert written == {name: {field.name for field in msgspec.structs.fields(kind)} for name, kind in kinds.items()}
 
