@@ -3,7 +3,7 @@
 Both ends of a channel use it, the host and the runtime inside the sandbox, so it stands below both and knows neither.
 """
 
-from tenantry.channel.peer import ChannelClosed, Handler, Peer
+from tenantry.channel.peer import Answered, ChannelClosed, Handler, Peer
 from tenantry.channel.streams import RemoteStream
 
-__all__ = ["ChannelClosed", "Handler", "Peer", "RemoteStream"]
+__all__ = ["Answered", "ChannelClosed", "Handler", "Peer", "RemoteStream"]

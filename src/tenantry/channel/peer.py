@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from tenantry.channel.streams import RemoteStream
@@ -36,7 +37,7 @@ from tenantry.wire.events import (
 from tenantry.wire.limits import DATA_BYTES_MAX, MIB, PAYLOAD_BYTES_MAX
 from tenantry.wire.session import Session
 
-__all__ = ["ChannelClosed", "Handler", "Peer"]
+__all__ = ["Answered", "ChannelClosed", "Handler", "Peer"]
 
 _READ_BYTES_MAX: Final = 256 * 1024
 _READ_BYTES_FIRST: Final = 16 * 1024
@@ -58,6 +59,10 @@ _UNSENT_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
 
 class ChannelClosed(TenantryError):
     """The channel went away before the answer came."""
+
+
+Answered = Callable[[CallReturned | TenantryError], None]
+"""Who waits for the answer to a call: told what came, or the PeerError or ChannelClosed that came instead."""
 
 
 class Handler(Protocol):
@@ -91,7 +96,7 @@ class Peer:
         self.session = Session()
         self._socket = sock
         self._handler = handler
-        self._waiting: dict[int, asyncio.Future[CallReturned]] = {}
+        self._waiting: dict[int, Answered] = {}
         self._pumps: dict[int, asyncio.Task[None]] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._unsent = bytearray()
@@ -119,13 +124,39 @@ class Peer:
         parent: int = 0,
     ) -> tuple[int, asyncio.Future[CallReturned]]:
         """Call an export of the peer. The future fails with PeerError or ChannelClosed."""
+        future: asyncio.Future[CallReturned] = self.loop.create_future()
+        return self.ask(target, kind, method, payload, capabilities, parent, self.settle(future)), future
+
+    def ask(
+        self,
+        target: int,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        capabilities: Sequence[Capability],
+        parent: int,
+        answered: Answered,
+    ) -> int:
+        """Call an export of the peer. `answered` is called, on the loop, in the very turn in which the answer comes."""
         if self.is_closed:
             raise ChannelClosed("the channel is closed")
         call = self.session.call(target, kind, method, payload, capabilities, parent)
-        future: asyncio.Future[CallReturned] = self.loop.create_future()
-        self._waiting[call] = future
+        self._waiting[call] = answered
         self._after()
-        return call, future
+        return call
+
+    def settle(self, future: asyncio.Future[CallReturned]) -> Answered:
+        """What tells a future of the answer. Of one that is done by then, what came with the answer is given back."""
+        return partial(self._settle, future)
+
+    def _settle(self, future: asyncio.Future[CallReturned], answer: CallReturned | TenantryError) -> None:
+        if future.done():
+            if isinstance(answer, CallReturned):
+                self.discard(answer.capabilities)
+        elif isinstance(answer, CallReturned):
+            future.set_result(answer)
+        else:
+            future.set_exception(answer)
 
     def result(self, call: int, payload: bytes, capabilities: Sequence[Capability] = (), *, open: bool = False) -> None:  # noqa: A002
         if not self.is_closed:
@@ -277,20 +308,15 @@ class Peer:
             self.close(error)
 
     def _returned(self, event: CallReturned) -> None:
-        future = self._waiting.pop(event.call)
+        answered = self._waiting.pop(event.call)
         if not event.open:
             self._handler.call_closed(event.call)
-        if not future.done():
-            future.set_result(event)
-            return
-        # Nobody waits any more: what came with the result is given back at once.
-        self.discard(event.capabilities)
+        answered(event)
 
     def _failed(self, event: CallFailed) -> None:
-        future = self._waiting.pop(event.call)
+        answered = self._waiting.pop(event.call)
         self._handler.call_closed(event.call)
-        if not future.done():
-            future.set_exception(event.error)
+        answered(event.error)
 
     def _credited_event(self, event: StreamCredited) -> None:
         self._credited(event.export)
@@ -432,9 +458,8 @@ class Peer:
             self._handler.export_over(export)
         waiting = self._waiting
         self._waiting = {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(ChannelClosed("the channel was closed before the answer came"))
+        for answered in waiting.values():
+            answered(ChannelClosed("the channel was closed before the answer came"))
         self._handler.closed(error)
 
     async def wait_closed(self) -> None:

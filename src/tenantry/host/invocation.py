@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,15 @@ from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.wire.events import InvocationKind
 
 if TYPE_CHECKING:
+    import asyncio
+
     from tenantry.config.deployment import DeployedWorker
     from tenantry.host.admission import Admission
     from tenantry.host.process import WorkerProcess
+    from tenantry.host.relay import Relay
+
+    Serving = asyncio.Task[None] | Relay
+    """Who sees to the answer of one call."""
 
 __all__ = ["Invocation", "LogAllowance"]
 
@@ -49,8 +54,8 @@ class Invocation:
     stopped: bool = False
     """Its time was over, and it was told."""
     log: LogAllowance = field(default_factory=LogAllowance)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    """Calls that its code made and that are not answered."""
+    serving: set[Serving] = field(default_factory=set)
+    """Who sees to the calls that its code made and that are not answered."""
 
     @property
     def cpu_seconds_max(self) -> float:

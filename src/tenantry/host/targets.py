@@ -15,6 +15,8 @@ from tenantry.wire.events import InvocationKind
 
 if TYPE_CHECKING:
     from tenantry.host.invocation import Invocation
+    from tenantry.host.process import WorkerProcess
+    from tenantry.wire.events import CallReceived
 
 __all__ = ["GONE", "Permanent", "Reply", "Target", "Thing", "close_streams", "give_back"]
 
@@ -27,6 +29,12 @@ class Target(Protocol):
 
         `method` and `payload` come from a worker and are hostile until read with care. Raises PeerError, BindingError
         or InvocationError for what the Worker may read; ProtocolError for what no honest worker sends.
+        """
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        """See to it that a call without streams and stubs is answered, by ways that are quicker than a task.
+
+        False: nothing was done, and a task asks `call`.
         """
 
     def exported(self) -> None:
@@ -51,6 +59,9 @@ class Reply:
 
 class Permanent:
     """A target that nobody's release ends."""
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        return False
 
     def exported(self) -> None:
         pass

@@ -51,6 +51,8 @@ _encode = msgspec.json.Encoder().encode
 class KvBinding:
     """One namespace, as Workers reach it. See `tenantry.services.Binding`."""
 
+    eager = True
+
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         # Any: arguments are what a Worker sent, results what the wire takes.
