@@ -90,7 +90,10 @@ class Handler(Protocol):
 class Peer:
     """See the module. The socket becomes the peer's own."""
 
-    def __init__(self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop, *, alone: bool = False
+    ) -> None:
+        """`alone`: no other channel is on this loop, so that what one read leads to need not wait for more."""
         sock.setblocking(False)
         self.loop = loop
         self.session = Session()
@@ -102,6 +105,8 @@ class Peer:
         self._unsent = bytearray()
         self._drained: asyncio.Future[None] | None = None
         self._flushing = False
+        self._alone = alone
+        self._resumed = False
         self._writing = False
         self._broken = False
         self._read_bytes = _READ_BYTES_FIRST
@@ -301,7 +306,16 @@ class Peer:
                 self._on[type(event)](self, event)
                 if self.is_closed:
                     return
-            self._after()
+            if self._alone:
+                if self.session.dropped:
+                    self._drop()
+                self._flush()
+                if self._resumed:
+                    # Who waited for an answer goes on in the next turn, before this: what it says leaves in that turn.
+                    self._resumed = False
+                    self._flush_soon()
+            else:
+                self._after()
         except Exception as error:  # noqa: BLE001
             # A bug of this side. Events after this one are lost, so calls would wait for ever: better to end.
             self.loop.call_exception_handler({"message": "a channel's event could not be handled", "exception": error})
@@ -309,6 +323,7 @@ class Peer:
 
     def _returned(self, event: CallReturned) -> None:
         answered = self._waiting.pop(event.call)
+        self._resumed = True
         if not event.open:
             self._handler.call_closed(event.call)
         answered(event)
@@ -379,10 +394,13 @@ class Peer:
     def _flush_soon(self) -> None:
         if not self._flushing and not self.is_closed:
             self._flushing = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush_turn)
+
+    def _flush_turn(self) -> None:
+        self._flushing = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flushing = False
         if self.is_closed or not self.session.has_output:
             return
         data = self.session.take_outbox()
