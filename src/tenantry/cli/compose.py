@@ -30,6 +30,7 @@ __all__ = ["RunningPlatform", "running"]
 
 _BACKLOG: Final = 4096
 _STOP_SECONDS_MAX: Final = 10.0
+_GC_YOUNG_MAX: Final = 20_000
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -85,6 +86,9 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         # pauses shrink from tens of milliseconds to what requests have made.
         gc.collect()
         gc.freeze()
+        # A request leaves some hundred objects and hardly ever a cycle: every tenth of them would start the collector.
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(_GC_YOUNG_MAX)
         stack.callback(gc.unfreeze)
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),

@@ -52,6 +52,7 @@ class Gateway:
         self._host = host
         self._worker = worker
         self._body_bytes_max = body_bytes_max
+        self._watch = _Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -66,14 +67,14 @@ class Gateway:
             await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = _Started(send)
+        answer: Answer | None = None
         client: _Client | None = None
         try:
             request = read_request(scope)
             length = content_length(scope)
             if length is not None and self._body_bytes_max is not None and length > self._body_bytes_max:
                 raise BadRequest(413, _TOO_LARGE)
-            client = _Client(receive)
+            client = _Client(receive, self._watch)
             body: RequestBody | None = None
             if length != 0:
                 body = RequestBody(client.receive, length, self._body_bytes_max, client.refuse)
@@ -81,12 +82,12 @@ class Gateway:
                     request.body = await _whole(body)
                     body = None
             answer = await self._host.fetch(self._worker, request, body)
-            await self._answer(answer, request.method, started)
+            await send_answer(answer, request.method, send)
         except asyncio.CancelledError:
             if client is None:
                 raise
             if client.refused and not client.gone:
-                if started.done:
+                if answer is not None and answer.begun:
                     raise StreamError("the request's body became larger than it may be") from None
                 await send_text(send, 413, _TOO_LARGE + "\n")
             elif not client.gone:
@@ -98,7 +99,7 @@ class Gateway:
             raise
         except BadResponse as error:
             _log.warning("a Worker's response was refused", worker=self._worker, reason=str(error))
-            if started.done:
+            if answer is None or answer.begun:
                 raise
             await send_text(send, 502, "error code: 1101\n")
         except InvocationError as error:
@@ -106,12 +107,14 @@ class Gateway:
         except Exception:
             reference = uuid4().hex
             _log.exception("a request could not be served", worker=self._worker, reference=reference)
-            if started.done:
+            if answer is not None and answer.begun:
                 raise  # the server cuts the connection
             await send_text(send, 500, "error code: 1101\n", [(b"x-error-reference", reference.encode())])
         finally:
             if client is not None:
                 client.close()
+            if answer is not None and answer.stream is not None:
+                await answer.stream.aclose()
 
     async def _fail(self, error: InvocationError, send: Send) -> None:
         reference = uuid4().hex
@@ -124,24 +127,33 @@ class Gateway:
         status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
         await send_text(send, status, f"error code: {error.code}\n", extra)
 
-    async def _answer(self, answer: Answer, method: str, started: _Started) -> None:
-        try:
-            await send_answer(answer, method, started.send)
-        finally:
-            if answer.stream is not None:
-                await answer.stream.aclose()
 
+class _Watch:
+    """The clients whose requests are young. One timer for all of them: most are gone before it looks at them."""
 
-class _Started:
-    """Knows whether the head of the response is out."""
+    def __init__(self) -> None:
+        self._young: dict[_Client, float] = {}  # in order of arrival
+        self._timing = False
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.done = False
+    def add(self, client: _Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._young[client] = loop.time()
+        if not self._timing:
+            self._timing = True
+            loop.call_later(DISCONNECT_WATCH_SECONDS, self._look, loop)
 
-    async def send(self, message: Scope) -> None:
-        await self._send(message)
-        self.done = True
+    def remove(self, client: _Client) -> None:
+        self._young.pop(client, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        before = loop.time() - DISCONNECT_WATCH_SECONDS
+        for client, since in list(self._young.items()):
+            if since > before:
+                break
+            del self._young[client]
+            client.watch(loop)
+        self._timing = bool(self._young)
+        if self._timing:
+            loop.call_later(DISCONNECT_WATCH_SECONDS, self._look, loop)
 
 
 class _Client:
@@ -151,18 +163,19 @@ class _Client:
     ahead, a little, whether anybody asks for it or not. A quick one without a body pays for none of this.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, watch: _Watch) -> None:
         self._receive = receive
+        self._watch = watch
         self._ahead: deque[Scope] | None = None
         self._ahead_bytes = 0
         self._taken: asyncio.Event | None = None
         self._turn: asyncio.Lock | None = None
-        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
         self._watcher: asyncio.Task[None] | None = None
         self.gone = False
         self.refused = False
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(DISCONNECT_WATCH_SECONDS, self._watch, loop)
+        watch.add(self, loop)
 
     async def receive(self) -> Scope:
         if not self._ahead:  # else the watcher may have its turn until the client leaves
@@ -177,7 +190,7 @@ class _Client:
         self._taken.set()
         return message
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._watcher = loop.create_task(self._wait_gone())
 
     async def _wait_gone(self) -> None:
@@ -204,7 +217,7 @@ class _Client:
             self._task.cancel()
 
     def close(self) -> None:
-        self._timer.cancel()
+        self._watch.remove(self)
         if self._watcher is not None:
             self._watcher.cancel()
 

@@ -6,8 +6,9 @@ A *thing* is a byte stream or a target, free of any session. The process that a 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from tenantry.errors import BindingError
 from tenantry.streams import ByteStream, is_byte_stream
@@ -47,13 +48,12 @@ class Target(Protocol):
 Thing = ByteStream | Target
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """`over` is set once the call itself is over, where that is later than its answer: until then the streams that
     came with the call can be read. Without it the call ends with its answer."""
 
     payload: bytes
-    things: list[Thing] = field(default_factory=list)
+    things: list[Thing] = msgspec.field(default_factory=list)
     over: asyncio.Event | None = None
 
 

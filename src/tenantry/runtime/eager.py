@@ -23,7 +23,7 @@ class TaskStarter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._step: Callable[[], object] | None = None
-        self._context: Context | None = None
+        self._context = Context()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of `work`, which has come to where it first waits, or to its end."""
@@ -33,7 +33,7 @@ class TaskStarter:
             task = asyncio.Task(work, loop=loop)
         finally:
             del loop.call_soon
-        assert self._context is not None and self._step is not None, "a task asks for its first step"
+        assert self._step is not None, "a task asks for its first step"
         self._context.run(self._step)
         return task
 

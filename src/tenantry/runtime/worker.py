@@ -109,6 +109,7 @@ class Worker:
             self._failure = PeerError(name, message, START_FAILED_CODE, stack)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_YOUNG_MAX)
 
     # The handler of the channel ------------------------------------------------------------------------------------
 
@@ -292,6 +293,9 @@ class Worker:
 def _give_up(_number: int, _frame: Any) -> None:  # a frame, of whatever runs
     raise TimeoutError("The import of the Worker takes longer than it may.")
 
+
+_GC_YOUNG_MAX: Final = 5_000
+"""Python's own is 700: the collector would start with every tenth request or so, which hardly ever leaves a cycle."""
 
 _LOG_BYTES_MAX: Final = 256 * 1024
 _LOG_EVENT_BYTES: Final = 64

@@ -25,10 +25,10 @@ _LEVELS_MAX: Final = VALUE_DEPTH_MAX + 8
 
 
 FEW_TAGS: Final = 100
-"""Looking at a payload costs four times what decoding it does, and a request crosses the channel several times. So first
-the bytes are counted that could be the tag of a container, an extension or a float, in one pass of C. Not all of them
-are, for they occur in texts and lengths as well; but there are no more such values than such bytes. With few of them a
-value cannot be deep, and has too few strange keys to hurt anybody; and it has no more items than bytes."""
+"""Looking at a payload costs four times what decoding it does, and a request crosses the channel several times. So
+first the bytes are counted that could be the tag of a container, an extension or a float, in one pass of C. Not all of
+them are, for they occur in texts and lengths as well; but there are no more such values than such bytes. With few of
+them a value cannot be deep, and has too few strange keys to hurt anybody; and it has no more items than bytes."""
 
 
 def _steps() -> bytes:
@@ -48,7 +48,9 @@ _STEPS: Final = _steps()
 _OTHER_BYTES: Final = bytes(
     tag
     for tag in range(256)
-    if not (0x80 <= tag < 0xA0 or 0xDC <= tag < 0xE0 or 0xC7 <= tag <= 0xC9 or 0xD4 <= tag <= 0xD8 or tag in (0xCA, 0xCB))
+    if not (
+        0x80 <= tag < 0xA0 or 0xDC <= tag < 0xE0 or 0xC7 <= tag <= 0xC9 or 0xD4 <= tag <= 0xD8 or tag in (0xCA, 0xCB)
+    )
 )
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin and str
 _COUNT_BYTES: Final = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}  # array and map
