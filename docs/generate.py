@@ -131,16 +131,20 @@ def command_tables() -> Iterator[tuple[str, str]]:
     """The arguments and options of each command, from the signature that `--help` is made of."""
     from tenantry.cli.app import app
 
-    for command in app.registered_commands:
+    commands = [(command, "") for command in app.registered_commands]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        commands += [(command, f"{group.name}-") for command in group.typer_instance.registered_commands]
+    for command, prefix in commands:
         function = command.callback
         assert function is not None
-        description = (inspect.getdoc(function) or "").partition("[bold]Examples")[0]
+        description = (inspect.getdoc(function) or "").partition("[bold]Example")[0]
         paragraphs = [" ".join(paragraph.split()) for paragraph in description.split("\n\n") if paragraph.strip()]
         rows = ["| argument or option | default | |", "|---|---|---|"]
         hints = get_type_hints(function, include_extras=True)
         for name, parameter in inspect.signature(function).parameters.items():
             rows.append(_parameter(name, parameter.default, *get_args(hints[name])))
-        yield function.__name__, "\n\n".join(paragraphs) + "\n\n" + "\n".join(rows) + "\n"
+        yield prefix + (command.name or function.__name__), "\n\n".join(paragraphs) + "\n\n" + "\n".join(rows) + "\n"
 
 
 def _parameter(name: str, default: Any, kind: Any, info: Any) -> str:  # a type, and what Typer was told of it

@@ -41,12 +41,13 @@ def wait_until(condition: Callable[[], Any], what: str, seconds_max: float = 30.
 
 
 class Platform:
-    """`tenantry dev` on the example, in a process group of its own."""
+    """`tenantry dev` on a folder, in a process group of its own."""
 
     wait_until = staticmethod(wait_until)
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, folder: Path = EXAMPLE) -> None:
         self.data = data
+        self.folder = folder
         self.log = data.parent / f"{data.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._about: dict[str, Any] = {}
@@ -54,7 +55,7 @@ class Platform:
     def start(self) -> None:
         about = self.data / "dev.json"
         about.unlink(missing_ok=True)
-        command = [str(Path(sys.executable).with_name("tenantry")), "dev", str(EXAMPLE), "--data", str(self.data)]
+        command = [str(Path(sys.executable).with_name("tenantry")), "dev", str(self.folder), "--data", str(self.data)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--port", "0", "--control-port", "0"],
@@ -185,6 +186,23 @@ def own_platform(tmp_path: Path) -> Iterator[Platform]:
         yield own
     finally:
         own.kill()
+
+
+@pytest.fixture
+def platform_of(tmp_path: Path) -> Iterator[Callable[[Path], Platform]]:
+    """Starts a platform of the test's own folder."""
+    started: list[Platform] = []
+
+    def start(folder: Path) -> Platform:
+        started.append(Platform(tmp_path / f"data-{len(started)}", folder))
+        started[-1].start()
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for each in started:
+            each.kill()
 
 
 @pytest.fixture

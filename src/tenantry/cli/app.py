@@ -11,6 +11,12 @@ from tenantry.cli import output
 from tenantry.cli.deploy import deploy
 from tenantry.cli.dev import dev
 from tenantry.cli.doctor import doctor
+from tenantry.cli.init import init
+from tenantry.cli.keys import keys
+from tenantry.cli.new import new
+from tenantry.cli.profiles import profiles
+from tenantry.cli.serve import serve
+from tenantry.cli.tokens import tokens
 from tenantry.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -19,12 +25,18 @@ app = typer.Typer(
     name="tenantry",
     help="Workers for Platforms on your own machines: a Worker, KV, R2 and D1 for every customer.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 app.command()(dev)
+app.command()(new)
+app.command()(init)
+app.command()(serve)
 app.command()(deploy)
+app.add_typer(keys, name="keys")
+app.add_typer(tokens, name="tokens")
+app.add_typer(profiles, name="profiles")
 app.command()(doctor)
 
 

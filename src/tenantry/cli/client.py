@@ -16,6 +16,13 @@ __all__ = ["ApiError", "Client"]
 
 _TIMEOUT_SECONDS = 60.0
 _PAGE_ITEMS = 1000
+_GROUPS = {
+    "admin": "Account Admin",
+    "read": "Account Read",
+    "namespace": "Dispatch Namespace Deploy",
+    "worker": "Worker Deploy",
+}
+_RESOURCES = {"namespace": "tenantry.dispatch_namespace.", "worker": "tenantry.worker."}
 
 
 class ApiError(TenantryError):
@@ -135,6 +142,49 @@ class Client:
         """The live worker processes of the whole platform."""
         found: list[dict[str, Any]] = self._call("GET", f"{self.url}/tenantry/v1/processes")
         return found
+
+    def create_token(self, name: str, scope: str, resource: str, expires_on: str | None) -> dict[str, Any]:
+        """A token of a scope of `control.scopes`; `value` in it is shown this once."""
+        group = next(
+            each for each in self._account("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope]
+        )
+        named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{self.account_id}"
+        policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": {named: "*"}}
+        made: dict[str, Any] = self._account(
+            "POST", "/tokens", json={"name": name, "policies": [policy], "expires_on": expires_on}
+        )
+        return made
+
+    def tokens(self) -> Iterator[dict[str, Any]]:
+        return self._pages("/tokens", {})
+
+    def roll_token(self, token_id: str) -> str:
+        return str(self._account("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={}))
+
+    def revoke_token(self, token_id: str) -> None:
+        self._account("DELETE", f"/tokens/{quote(token_id, safe='')}")
+
+    def create_api_key(self, user: str) -> dict[str, str]:
+        """A key for a user of the data plane; `key` in it is shown this once."""
+        made: dict[str, str] = self._call("POST", f"{self.url}/tenantry/v1/api_keys", json={"user": user})
+        return made
+
+    def api_keys(self, user: str | None) -> Iterator[dict[str, str]]:
+        parameters = {} if user is None else {"user": user}
+        page = 1
+        while True:
+            items = self._call(
+                "GET",
+                f"{self.url}/tenantry/v1/api_keys",
+                params={**parameters, "page": page, "per_page": _PAGE_ITEMS},
+            )
+            yield from items
+            if len(items) < _PAGE_ITEMS:
+                return
+            page += 1
+
+    def revoke_api_key(self, key_id: str) -> None:
+        self._call("DELETE", f"{self.url}/tenantry/v1/api_keys/{quote(key_id, safe='')}")
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Any]:
         page = 1

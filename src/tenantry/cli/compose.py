@@ -6,16 +6,17 @@ import asyncio
 import gc
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from tenantry.cli.metrics import metrics_of
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.platform import PlatformSettings
@@ -26,25 +27,41 @@ from tenantry.host.runtime import python_policy
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
-__all__ = ["RunningPlatform", "running"]
+if TYPE_CHECKING:
+    from tenantry.gateway.identity import Identity
+
+__all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
-_STOP_SECONDS_MAX: Final = 10.0
 _GC_YOUNG_MAX: Final = 20_000
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
 @dataclass(frozen=True, slots=True)
 class RunningPlatform:
+    """A host that serves its ports. `admin_token` is empty where none was asked for."""
+
     gateway_url: str
     control_url: str
     account_id: str
     admin_token: str = field(repr=False)
+    drain: Callable[[float], Awaitable[None]] = field(repr=False)
+    """Before the end: `/readyz` says no, and clients are asked to use other connections, for so many seconds. Nothing
+    is refused meanwhile."""
+
+
+def running(settings: PlatformSettings) -> AbstractAsyncContextManager[RunningPlatform]:
+    """A host for `tenantry dev`, with a fresh admin token, until the block ends. Raises ConfigError, IsolationError."""
+    return _running(settings, with_token=True)
+
+
+def serving(settings: PlatformSettings) -> AbstractAsyncContextManager[RunningPlatform]:
+    """A host for `tenantry serve`, which only tokens open that were made on purpose. Raises as `running` does."""
+    return _running(settings, with_token=False)
 
 
 @asynccontextmanager
-async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
-    """A host that serves both ports, until the block ends. Raises ConfigError and IsolationError."""
+async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIterator[RunningPlatform]:
     _configure_logs()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
@@ -55,7 +72,9 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())
         account = store.accounts.default()
-        token = store.accounts.issue_token(account.id, _DEV_TOKEN, replace=True)
+        store.tokens.revoke_named(account.id, _DEV_TOKEN)
+        token = store.tokens.issue(account.id, _DEV_TOKEN)[1] if with_token else ""
+        store.api_keys.load()
         runtime = PythonRuntime(
             python_policy(
                 settings.data,
@@ -76,12 +95,20 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         host.load(deployed)
         for worker in deployed:
             bytecode.want(worker.bundle)
-        body_bytes_max = settings.plans.of(None, settings.gateway_worker).request_body_bytes
-        gateway_port = await stack.enter_async_context(
-            _listening(Gateway(host, settings.gateway_worker, body_bytes_max), settings.host, settings.port)
+        gateway = Gateway(
+            host,
+            settings.gateway_worker,
+            settings.plans.of(None, settings.gateway_worker).request_body_bytes,
+            await stack.enter_async_context(_identity(settings, store)),
         )
-        control = create_app(store, bundles, _Deployments(host, bytecode), services, processes=host.processes)
-        control_port = await stack.enter_async_context(_listening(control, settings.host, settings.control_port))
+        stop_seconds = settings.drain_seconds
+        gateway_port = await stack.enter_async_context(_listening(gateway, settings.host, settings.port, stop_seconds))
+        watch = _Watch(host, gateway)
+        control = create_app(store, bundles, _Deployments(host, bytecode), services, watch)
+        control_host = settings.control_host or settings.host
+        control_port = await stack.enter_async_context(
+            _listening(control, control_host, settings.control_port, stop_seconds)
+        )
         # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
         # pauses shrink from tens of milliseconds to what requests have made.
         gc.collect()
@@ -90,12 +117,48 @@ async def running(settings: PlatformSettings) -> AsyncIterator[RunningPlatform]:
         stack.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(_GC_YOUNG_MAX)
         stack.callback(gc.unfreeze)
+        watch.serving = True
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),
-            control_url=_url(settings.host, control_port),
+            control_url=_url(control_host, control_port),
             account_id=account.id,
             admin_token=token,
+            drain=watch.drain,
         )
+
+
+@asynccontextmanager
+async def _identity(settings: PlatformSettings, store: Store) -> AsyncIterator[Identity | None]:
+    if settings.identity is None:
+        yield None
+        return
+    # Here, not above: what verifies tokens is a lot to import, and `tenantry dev` verifies none.
+    from tenantry.gateway.identity import Identity
+
+    identity = Identity(settings.identity, store.api_keys)
+    await identity.open()
+    try:
+        yield identity
+    finally:
+        await identity.aclose()
+
+
+class _Watch:
+    """What the control plane may say of the rest."""
+
+    def __init__(self, host: Host, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.processes = host.processes
+        self.metrics = metrics_of(gateway.requests, host)
+        self.serving = False
+
+    def ready(self) -> bool:
+        return self.serving
+
+    async def drain(self, notice_seconds: float) -> None:
+        self.serving = False
+        self._gateway.drain()
+        await asyncio.sleep(notice_seconds)
 
 
 class _Deployments:
@@ -114,8 +177,13 @@ class _Deployments:
 
 
 @asynccontextmanager
-async def _listening(app: Any, host: str, port: int) -> AsyncIterator[int]:  # any ASGI application
-    """Serve an application on a port of its own. Gives the port."""
+async def _listening(
+    app: Any,  # any ASGI application
+    host: str,
+    port: int,
+    stop_seconds_max: float,
+) -> AsyncIterator[int]:
+    """Serve an application on a port of its own. Gives the port. In the end it waits for what is in flight."""
     port = port or _free_port(host)
     server = Server(
         app,
@@ -134,7 +202,7 @@ async def _listening(app: Any, host: str, port: int) -> AsyncIterator[int]:  # a
         yield port
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # Granian's
-        done, _ = await asyncio.wait({serving}, timeout=_STOP_SECONDS_MAX)
+        done, _ = await asyncio.wait({serving}, timeout=stop_seconds_max)
         if not done:
             serving.cancel()
 

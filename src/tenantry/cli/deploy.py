@@ -10,6 +10,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import ApiError, Client
+from tenantry.cli.connection import Account, Token, Url, connect
 from tenantry.cli.provision import Provisioned, provision
 from tenantry.config.wrangler import WorkerProject, load_project
 from tenantry.errors import ConfigError
@@ -51,13 +52,9 @@ def deploy(
     dispatch_namespace: Annotated[
         str | None, typer.Option(metavar="NS", help="Deploy as a user Worker into this dispatch namespace.")
     ] = None,
-    url: Annotated[
-        str, typer.Option(envvar="TENANTRY_URL", help="The control plane's address.")
-    ] = "http://127.0.0.1:8788",
-    token: Annotated[str, typer.Option(envvar="TENANTRY_TOKEN", help="An API token.", show_default=False)] = "",
-    account: Annotated[
-        str | None, typer.Option(envvar="TENANTRY_ACCOUNT", help="The account; not needed when there is one.")
-    ] = None,
+    url: Url = None,
+    token: Token = None,
+    account: Account = None,
 ) -> None:
     """Deploy a Worker: upload its files, make what it is bound to, put it in charge of new requests.
 
@@ -67,12 +64,10 @@ def deploy(
 
       tenantry deploy customer-worker-1 --dispatch-namespace bindings --url http://platform:8788
     """
-    if not token:
-        raise ConfigError("no API token: give --token or set TENANTRY_TOKEN (tenantry dev writes one to DATA/dev.json)")
     project = load_project(path)
     for warning in project.warnings:
         output.warn(warning)
-    with Client(url, token, account) as client:
+    with connect(url, token, account) as client:
         try:
             deployed = deploy_project(client, project, dispatch_namespace)
         except ApiError as error:

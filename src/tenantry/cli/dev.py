@@ -6,8 +6,6 @@ It starts a host, then acts as a client of it: every Worker is deployed over HTT
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ from tenantry.cli.deploy import Deployed, deploy_project
 from tenantry.cli.devfile import Customer, remove_devfile, write_devfile
 from tenantry.cli.machine import check_port, data_folder
 from tenantry.cli.provision import ensure_dispatch_namespace
+from tenantry.cli.signals import exit_on_signals, stop_on_signals
 from tenantry.cli.watch import affected, watch
 from tenantry.config.platform import Platform, PlatformSettings, PlatformWorker, load_platform
 from tenantry.config.wrangler import load_project
@@ -31,7 +30,6 @@ from tenantry.errors import ConfigError, TenantryError
 __all__ = ["RunningPlatform", "dev", "run_platform"]
 
 _READY_SECONDS_MAX = 15.0
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class RunningPlatform(Protocol):
@@ -82,9 +80,7 @@ def dev(
 
       tenantry dev my-worker --data scratch --port 9000 --control-port 9001
     """
-    for number in _STOP_SIGNALS:
-        # Until the event loop takes over: a stop while modules are loading is a clean one too.
-        signal.signal(number, lambda *_: sys.exit(0))
+    exit_on_signals()
     # Here, not above: the host is a lot to import, and `deploy` and `--help` need none of it.
     from tenantry.cli import compose
 
@@ -111,18 +107,7 @@ def dev(
 
 
 async def _until_signal(platform: Platform, settings: PlatformSettings, running: Running) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        stop.set()
-        # A second one ends the process the ordinary way, should stopping hang.
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal)
-    await run_platform(platform, settings, running, stop)
+    await run_platform(platform, settings, running, stop_on_signals())
 
 
 async def run_platform(platform: Platform, settings: PlatformSettings, running: Running, stop: asyncio.Event) -> None:

@@ -27,3 +27,7 @@ STARTUP_CPU_MS_DEFAULT = 1000  # CPU of importing a Worker. Cloudflare: 1 s
 STARTUP_SECONDS_DEFAULT = 10.0  # wall time of importing a Worker. Ours
 STARTUP_SECONDS_MAX = 300.0
 REQUEST_BODY_BYTES_MAX = 2**50  # of the setting; by default a body has no limit, since it streams. Cloudflare: by plan
+JWT_SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: a key as long as the hash of HS256
+DRAIN_SECONDS_DEFAULT = 30.0  # what requests get to end after a stop was asked for. Ours, as Kubernetes
+DRAIN_SECONDS_MAX = 3600.0
+DRAIN_NOTICE_SECONDS_DEFAULT = 1.0  # between "not ready" and the end of listening. Ours

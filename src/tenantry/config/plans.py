@@ -15,7 +15,7 @@ what stands here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -40,7 +40,7 @@ from tenantry.config.limits import (
 )
 from tenantry.errors import ConfigError
 
-__all__ = ["DEFAULT_PLANS", "Plan", "PlanFile", "Plans", "parse_plan"]
+__all__ = ["DEFAULT_PLANS", "Plan", "PlanFile", "Plans", "parse_plan", "parse_plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +117,23 @@ def parse_plan(given: PlanFile, where: str, below: Plan = DEFAULT_PLANS.default)
             raise ConfigError(f"{where}.{name} is {value:g}, which is not between {least:g} and {most:g}")
         values[name] = value
     return Plan(**values)
+
+
+def parse_plans(
+    default: Plan, own: Mapping[tuple[str | None, str], tuple[PlanFile, str]], gateway_worker: str
+) -> Plans:
+    """`own` is the table of each Worker that has one, and where it stands. Raises ConfigError."""
+    plans: dict[tuple[str | None, str], Plan] = {}
+    for address, (given, where) in own.items():
+        below = default
+        if address == (None, gateway_worker):
+            # It holds an invocation for each that its tenants run and queue: one tenant alone must not fill it.
+            below = replace(
+                default,
+                concurrent_invocations=CONCURRENT_INVOCATIONS_MAX,
+                queued_invocations=CONCURRENT_INVOCATIONS_MAX,
+            )
+        elif given.request_body_bytes is not None:
+            raise ConfigError(f"{where}.request_body_bytes can be set for the gateway's Worker only")
+        plans[address] = parse_plan(given, where, below)
+    return Plans(default, plans)

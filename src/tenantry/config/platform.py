@@ -26,7 +26,7 @@ A folder that has a wrangler configuration and no `tenantry.toml` is a platform 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -34,8 +34,8 @@ import msgspec
 
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
-from tenantry.config.limits import CONCURRENT_INVOCATIONS_MAX
-from tenantry.config.plans import DEFAULT_PLANS, Plan, PlanFile, Plans, parse_plan
+from tenantry.config.identity import IdentitySettings
+from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
 
@@ -52,10 +52,17 @@ class PlatformSettings:
     gateway_worker: str
     host: str = "127.0.0.1"
     port: int = 8787
+    control_host: str | None = None
+    """None: as `host`."""
     control_port: int = 8788
     isolation: Literal["strict", "container", "none"] = "strict"
     # "full": an acknowledged write survives a power cut. "process": it survives kill -9.
     durability: Literal["full", "process"] = "full"
+    # Who tenants' requests are from; None: the Workers see for themselves, and take anybody's word.
+    identity: IdentitySettings | None = None
+    # What requests get to end after a stop was asked for, and how long before that clients are asked to go elsewhere.
+    drain_seconds: float = 10.0
+    drain_notice_seconds: float = 0.0
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
 
@@ -150,23 +157,11 @@ def _egress(file: Path, content: _PlatformFile, workers: tuple[PlatformWorker, .
 
 
 def _plans(file: Path, content: _PlatformFile, workers: tuple[PlatformWorker, ...]) -> Plans:
-    default = parse_plan(content.limits, f"{file}: $.limits")
-    own: dict[tuple[str | None, str], Plan] = {}
-    for index, (entry, worker) in enumerate(zip(content.worker, workers, strict=True)):
-        where = f"{file}: $.worker[{index}].limits"
-        address = (worker.namespace, worker.project.name)
-        below = default
-        if address == (None, content.gateway.worker):
-            # It holds an invocation for each that its tenants run and queue: one tenant alone must not fill it.
-            below = replace(
-                default,
-                concurrent_invocations=CONCURRENT_INVOCATIONS_MAX,
-                queued_invocations=CONCURRENT_INVOCATIONS_MAX,
-            )
-        elif entry.limits.request_body_bytes is not None:
-            raise ConfigError(f"{where}.request_body_bytes can be set for the gateway's Worker only")
-        own[address] = parse_plan(entry.limits, where, below)
-    return Plans(default, own)
+    own = {
+        (worker.namespace, worker.project.name): (entry.limits, f"{file}: $.worker[{index}].limits")
+        for index, (entry, worker) in enumerate(zip(content.worker, workers, strict=True))
+    }
+    return parse_plans(parse_plan(content.limits, f"{file}: $.limits"), own, content.gateway.worker)
 
 
 def _project(folder: Path, file: Path, index: int, entry: _Worker) -> WorkerProject:

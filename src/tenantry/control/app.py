@@ -9,17 +9,21 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
+from tenantry.control.authorization import authorization
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
 from tenantry.control.routes.account import account_routes
+from tenantry.control.routes.api_keys import api_key_routes
+from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
 from tenantry.control.routes.kv import kv_routes
-from tenantry.control.routes.platform import Processes, platform_routes
+from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
+from tenantry.control.routes.tokens import token_routes
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
 from tenantry.services.installed import InstalledServices
@@ -32,14 +36,13 @@ def create_app(
     bundles: BundleStore,
     deployments: Deployments,
     services: InstalledServices,
-    *,
-    processes: Processes = tuple,
+    watch: Watch,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
-    `processes` lists the live worker processes.
+    `watch` tells how the platform is.
     """
     threads = Threads()
     deployer = Deployer(store, deployments, threads)
@@ -52,6 +55,8 @@ def create_app(
 
     routes = [
         *account_routes(store.accounts, threads),
+        *token_routes(store.tokens, threads),
+        *audit_routes(store.audit, threads),
         *dispatch_namespace_routes(store.resources, threads),
         *kv_routes(store.resources, threads),
         *r2_routes(store.resources, threads),
@@ -59,7 +64,12 @@ def create_app(
         *script_routes(store, bundles, deployer, threads),
     ]
     app = Litestar(
-        route_handlers=[Router("/client/v4", route_handlers=routes), *platform_routes(processes)],
+        route_handlers=[
+            Router("/client/v4", route_handlers=routes),
+            *platform_routes(watch),
+            *api_key_routes(store.api_keys, threads),
+        ],
+        guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},
         lifespan=[lifespan],
         # Every reader of a body has a limit of its own.
@@ -67,4 +77,4 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.accounts, threads)
+    return Edge(app, store.tokens, store.audit, threads)

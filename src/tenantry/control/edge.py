@@ -1,43 +1,95 @@
 """The outermost layer of the control plane: nothing behind it is reached without a token, not even a 404.
 
-Litestar resolves a route before its middleware runs; a guard there would tell strangers which routes exist.
+Litestar resolves a route before its middleware runs; a guard there would tell strangers which routes exist. What a good
+token may do is decided behind the router, by `authorization`.
 """
 
 from __future__ import annotations
 
+import math
+import secrets
+import time
+from collections.abc import Callable
+
 import msgspec
+import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from tenantry.control.accounts import Accounts, Token
+from tenantry.control.audit import Audit, Change
 from tenantry.control.envelope import error_envelope, status_of
-from tenantry.control.errors import ControlError, Unauthenticated
+from tenantry.control.errors import ControlError, Throttled, Unauthenticated
+from tenantry.control.failures import Failures
 from tenantry.control.threads import Threads
+from tenantry.control.tokens import Token, Tokens
 
-__all__ = ["Edge", "token_of"]
+__all__ = ["PUBLIC_PATHS", "Asking", "Edge", "asking_of", "token_of"]
 
-_SCOPE_KEY = "tenantry.token"
-_PUBLIC_PATHS = frozenset({"/healthz"})
+_log = structlog.get_logger(__name__)
+_SCOPE_KEY = "tenantry.asking"
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+class Asking:
+    """A request that came with a good token. `change` is set once it is known to be one that the audit log tells of."""
+
+    __slots__ = ("address", "change", "request_id", "token")
+
+    def __init__(self, token: Token, request_id: str, address: str) -> None:
+        self.token = token
+        self.request_id = request_id
+        self.address = address
+        self.change: Change | None = None
 
 
 class Edge:
-    """ASGI: authenticates each request, then passes it on with its token in the scope."""
+    """ASGI: authenticates each request, then passes it on with who is asking in the scope."""
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, threads: Threads) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Tokens,
+        audit: Audit,
+        threads: Threads,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
-        self._accounts = accounts
+        self._tokens = tokens
+        self._audit = audit
         self._threads = threads
+        self._clock = clock
+        self._failures = Failures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and scope["path"] not in _PUBLIC_PATHS:
-            try:
-                scope[_SCOPE_KEY] = await self._authenticate(scope)  # type: ignore[literal-required]  # ours
-            except ControlError as error:
-                await _send_error(send, error)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != ScopeType.HTTP or scope["path"] in PUBLIC_PATHS:
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(16)
+        client = scope.get("client")
+        address = client[0] if client else ""
+        asking: Asking | None = None
 
-    async def _authenticate(self, scope: Scope) -> Token:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if asking is not None and asking.change is not None:
+                    # Before the caller learns of it: who was told of a change finds it in the log.
+                    await self._threads.run(self._audit.end, asking.change, message["status"])
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            asking = Asking(await self._authenticate(scope, address), request_id, address)
+        except ControlError as error:
+            await _send_error(answer, error)
+            return
+        scope[_SCOPE_KEY] = asking  # type: ignore[literal-required]  # ours
+        await self._app(scope, receive, answer)
+
+    async def _authenticate(self, scope: Scope, address: str) -> Token:
+        wait = self._failures.wait_seconds(address, self._clock())
+        if wait:
+            message = f"Too many requests with tokens that are not valid. Wait {math.ceil(wait)} seconds."
+            raise Throttled(971, message, wait)
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         values = [value for name, value in headers if name == b"authorization"]
         if not values:
@@ -51,17 +103,24 @@ class Edge:
         scheme, _, credentials = values[0].decode("latin-1").partition(" ")
         token = None
         if len(values) == 1 and scheme.lower() == "bearer":
-            token = await self._threads.run(self._accounts.verify_token_untrusted, credentials.strip())
+            token = await self._threads.run(self._tokens.verify_untrusted, credentials.strip())
         if token is None:
+            if self._failures.failed(address, self._clock()):
+                _log.warning("too many requests with tokens that are not valid", address=address)
             raise Unauthenticated(10000, "Authentication error")
         return token
 
 
+def asking_of(scope: Scope) -> Asking:
+    """Who is asking, of a request that came through the edge."""
+    asking = scope[_SCOPE_KEY]  # type: ignore[literal-required]  # ours
+    assert isinstance(asking, Asking), "a request that did not come through the edge"
+    return asking
+
+
 def token_of(scope: Scope) -> Token:
     """The token of a request that came through the edge."""
-    token = scope[_SCOPE_KEY]  # type: ignore[literal-required]  # ours
-    assert isinstance(token, Token), "a request that did not come through the edge"
-    return token
+    return asking_of(scope).token
 
 
 async def _send_error(send: Send, error: ControlError) -> None:
@@ -69,7 +128,10 @@ async def _send_error(send: Send, error: ControlError) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"www-authenticate", b"Bearer"),
     ]
+    if isinstance(error, Throttled):
+        headers.append((b"retry-after", b"%d" % math.ceil(error.wait_seconds)))
+    else:
+        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

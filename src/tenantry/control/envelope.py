@@ -10,7 +10,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from tenantry.control.errors import ControlError, Invalid, NotFound, TooLarge, Unauthenticated
+from tenantry.control.errors import ControlError, Forbidden, Invalid, NotFound, Throttled, TooLarge, Unauthenticated
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
 
@@ -19,7 +19,14 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those.
-STATUS: dict[type[ControlError], int] = {Invalid: 400, Unauthenticated: 401, NotFound: 404, TooLarge: 413}
+STATUS: dict[type[ControlError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    TooLarge: 413,
+    Throttled: 429,
+}
 
 
 class ApiMessage(msgspec.Struct, frozen=True):

@@ -3,6 +3,8 @@
     TenantryError
     └── ControlError           `code` is Cloudflare's number, the message is for the caller
         ├── Unauthenticated    no token, or a wrong one
+        ├── Forbidden          a good token, for other things than this
+        ├── Throttled          too many failures: wait
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
         └── TooLarge           more bytes, parts or items than the limit
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from tenantry.errors import TenantryError
 
-__all__ = ["ControlError", "Invalid", "NotFound", "TooLarge", "Unauthenticated"]
+__all__ = ["ControlError", "Forbidden", "Invalid", "NotFound", "Throttled", "TooLarge", "Unauthenticated"]
 
 
 class ControlError(TenantryError):
@@ -29,6 +31,18 @@ class ControlError(TenantryError):
 
 class Unauthenticated(ControlError):
     """9106 without credentials, 10000 with wrong ones."""
+
+
+class Forbidden(ControlError):
+    """The scope of the token does not cover the request."""
+
+
+class Throttled(ControlError):
+    """`wait_seconds` until the caller is listened to again."""
+
+    def __init__(self, code: int, message: str, wait_seconds: float) -> None:
+        super().__init__(code, message)
+        self.wait_seconds = wait_seconds
 
 
 class Invalid(ControlError):

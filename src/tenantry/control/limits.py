@@ -51,6 +51,16 @@ PAGE_ITEMS_DEFAULT = 20
 # What a token may be, so that hashing one costs nothing.
 TOKEN_CHARACTERS_MAX = 256
 
+# Ours: what a person who mistypes needs is far below it, and what guesses learns nothing in it.
+FAILURES_MAX = 20
+FAILURE_SECONDS = 60.0
+FAILURE_ADDRESSES = 10_000
+TOKEN_NAME_CHARACTERS_MAX = 120
+# Of a path in the audit log; names in it are shorter, contents of resources are not logged.
+AUDIT_PATH_CHARACTERS_MAX = 1024
+# Of the file of keys that secrets are sealed with: some hundred rotations.
+VAULT_FILE_BYTES_MAX = 16 * 1024
+
 assert UPLOAD_CHUNK_BYTES < METADATA_BYTES_MAX < MODULE_BYTES_TOTAL_MAX < UPLOAD_BYTES_MAX
 assert MODULE_NAME_SEGMENT_BYTES_MAX < MODULE_NAME_BYTES_MAX
 

@@ -20,10 +20,41 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             id TEXT PRIMARY KEY NOT NULL,
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
             name TEXT NOT NULL,
+            scope TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            modified_on TEXT NOT NULL,
+            expires_on TEXT
+        )
+        """,
+        """
+        CREATE TABLE audit_log (
+            number INTEGER PRIMARY KEY NOT NULL,
+            request_id TEXT NOT NULL,
+            account_id TEXT NOT NULL,
+            phase TEXT NOT NULL,
+            at TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            actor_name TEXT NOT NULL,
+            address TEXT NOT NULL,
+            method TEXT NOT NULL,
+            path TEXT NOT NULL,
+            status INTEGER,
+            UNIQUE (request_id, phase)
+        )
+        """,
+        "CREATE INDEX audit_log_account ON audit_log (account_id, phase, number)",
+        """
+        CREATE TABLE api_keys (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            user_name TEXT NOT NULL,
             digest TEXT NOT NULL,
             created_on TEXT NOT NULL
         )
         """,
+        "CREATE INDEX api_keys_user ON api_keys (account_id, user_name)",
         """
         CREATE TABLE dispatch_namespaces (
             id TEXT PRIMARY KEY NOT NULL,

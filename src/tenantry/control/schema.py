@@ -24,9 +24,43 @@ tokens = Table(
     Column("id", Text, primary_key=True),  # 16 hex digits, a part of the token, not secret
     Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # see `scopes.Scope`
+    Column("resource", Text, nullable=False),  # what the scope is limited to; empty for scopes that have none
     Column("digest", Text, nullable=False),  # SHA-256 of the whole token; its entropy makes a slow hash pointless
     Column("created_on", Text, nullable=False),
+    Column("modified_on", Text, nullable=False),
+    Column("expires_on", Text),  # NULL: never
 )
+
+# Rows are added and never changed: see `audit`.
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("request_id", Text, nullable=False),  # 32 hex digits; two rows, one for each phase
+    Column("account_id", Text, nullable=False),  # no reference: it outlives what it tells of
+    Column("phase", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer),  # of the answer, in the second row
+    UniqueConstraint("request_id", "phase"),
+)
+Index("audit_log_account", audit_log.c.account_id, audit_log.c.phase, audit_log.c.number)
+
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 16 hex digits, a part of the key, not secret
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the whole key
+    Column("created_on", Text, nullable=False),
+)
+Index("api_keys_user", api_keys.c.account_id, api_keys.c.user_name)
 
 dispatch_namespaces = Table(
     "dispatch_namespaces",

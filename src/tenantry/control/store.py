@@ -7,9 +7,12 @@ from pathlib import Path
 
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control.accounts import Accounts
+from tenantry.control.api_keys import ApiKeys
+from tenantry.control.audit import Audit
 from tenantry.control.database import Database
 from tenantry.control.resources import Resources
 from tenantry.control.scripts import Scripts
+from tenantry.control.tokens import Tokens
 
 __all__ = ["Store"]
 
@@ -21,6 +24,9 @@ class Store:
         """Open or make the database at `file`. `durable`: commits survive a power cut. Raises ConfigError."""
         self._database = Database(file, durable=durable)
         self.accounts = Accounts(self._database)
+        self.tokens = Tokens(self._database)
+        self.audit = Audit(self._database)
+        self.api_keys = ApiKeys(self._database)
         self.resources = Resources(self._database)
         self.scripts = Scripts(self._database)
 

@@ -1,5 +1,6 @@
 """The data plane's HTTP: a request in, the Worker that answers it, its response out."""
 
 from tenantry.gateway.app import Gateway
+from tenantry.gateway.stats import SECONDS_BOUNDS, RequestStats
 
-__all__ = ["Gateway"]
+__all__ = ["SECONDS_BOUNDS", "Gateway", "RequestStats"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import structlog
@@ -23,8 +23,13 @@ from tenantry.errors import (
 from tenantry.gateway.limits import DISCONNECT_WATCH_SECONDS, READ_AHEAD_BYTES
 from tenantry.gateway.request import BadRequest, Receive, RequestBody, Scope, Send, content_length, read_request
 from tenantry.gateway.response import BadResponse, send_answer, send_text
+from tenantry.gateway.stats import RequestStats
 from tenantry.host import Answer, Host
 from tenantry.wire.limits import INLINE_BODY_BYTES_MAX
+
+if TYPE_CHECKING:
+    # Not at run time: only an installation that asks for proof needs what verifies it.
+    from tenantry.gateway.identity import Identity
 
 __all__ = ["Gateway"]
 
@@ -46,17 +51,35 @@ _STATUSES: Final[dict[type[InvocationError], int]] = {
 
 
 class Gateway:
-    """`worker` is the name of the Worker that gets the requests. `body_bytes_max`: None is no limit."""
+    """`worker` is the name of the Worker that gets the requests. `body_bytes_max`: None is no limit.
 
-    def __init__(self, host: Host, worker: str, body_bytes_max: int | None = None) -> None:
+    `identity` finds out who a request is from; None: the Workers have to see for themselves.
+    """
+
+    def __init__(
+        self, host: Host, worker: str, body_bytes_max: int | None = None, identity: Identity | None = None
+    ) -> None:
         self._host = host
         self._worker = worker
         self._body_bytes_max = body_bytes_max
         self._watch = _Watch()
+        self._identity = identity
+        self.requests = RequestStats()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Ask clients to come by other connections: each response is the last on its own."""
+        self._draining = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            measured = self.requests.begin(send)
+            try:
+                # HTTP/2 has no such header: its connections end with a GOAWAY, when the server stops.
+                last = self._draining and scope["http_version"] != "2"
+                await self._serve(scope, receive, measured.send_last if last else measured.send)
+            finally:
+                self.requests.end(measured)
         elif scope["type"] == "websocket":
             # Accepting first is what ASGI asks for; this version has no sockets to offer.
             await receive()
@@ -70,7 +93,11 @@ class Gateway:
         answer: Answer | None = None
         client: _Client | None = None
         try:
-            request = read_request(scope)
+            if self._identity is None:
+                request = read_request(scope)
+            else:
+                request = read_request(scope, self._identity.dropped)
+                request.headers = self._identity.identify_untrusted(scope, request.headers)
             length = content_length(scope)
             if length is not None and self._body_bytes_max is not None and length > self._body_bytes_max:
                 raise BadRequest(413, _TOO_LARGE)
@@ -93,7 +120,8 @@ class Gateway:
             elif not client.gone:
                 raise
         except BadRequest as error:
-            await send_text(send, error.status, error.reason + "\n")
+            challenge = [(b"www-authenticate", b"Bearer")] if error.status == 401 else None
+            await send_text(send, error.status, error.reason + "\n", challenge)
         except StreamError:
             # The body broke off under way: raising has the server cut the connection, so nobody takes it for whole.
             raise

@@ -44,8 +44,8 @@ def _authority(host: bytes) -> str | None:
     return host.decode("ascii").lower() if _HOST.fullmatch(host) else None
 
 
-def read_request(scope: Scope) -> RequestValue:
-    """The request without its body. Raises BadRequest."""
+def read_request(scope: Scope, dropped: frozenset[bytes] = frozenset()) -> RequestValue:
+    """The request without its body, and without headers in `dropped`. Raises BadRequest."""
     host = b""
     size = 0
     headers: list[tuple[str, str]] = []
@@ -56,7 +56,7 @@ def read_request(scope: Scope) -> RequestValue:
             if host:
                 raise BadRequest(400, "The request has more than one Host header.")
             host = value
-        if name in _DROPPED_HEADERS:
+        if name in _DROPPED_HEADERS or name in dropped:
             continue
         headers.append((name.decode("latin-1"), value.decode("latin-1")))
     if size > REQUEST_HEADER_BYTES_MAX:

@@ -72,6 +72,8 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self._pools: dict[tuple[str | None, str], WorkerPool] = {}
         self._live: set[WorkerProcess] = set()
+        self.processes_started = self.processes_ended = 0
+        """Since the start, for whoever watches."""
         self._watchdog = Watchdog()
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
@@ -182,8 +184,21 @@ class Host:
             for process in self._live
         ]
 
+    @property
+    def worker_count(self) -> int:
+        return len(self._pools)
+
+    @property
+    def process_count(self) -> int:
+        return len(self._live)
+
+    @property
+    def invocation_count(self) -> int:
+        return sum(len(process.invocations) for process in self._live)
+
     def _process_started(self, process: WorkerProcess) -> None:
         self._live.add(process)
+        self.processes_started += 1
         listener = process.process.listener
         if listener is not None:
             worker = process.worker
@@ -197,6 +212,7 @@ class Host:
 
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
+        self.processes_ended += 1
 
     def _evict(self, process: WorkerProcess) -> None:
         process.retiring = True

@@ -17,6 +17,19 @@ from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
 
+class FakeWatch:
+    """A platform that is up and has one worker process."""
+
+    def ready(self) -> bool:
+        return True
+
+    def processes(self) -> list[dict[str, Any]]:
+        return [{"pid": 7, "worker": "w"}]
+
+    def metrics(self) -> bytes:
+        return b"up 1\n"
+
+
 @dataclass
 class FakeDeployments:
     """The data plane: remembers what it was told, in order."""
@@ -83,9 +96,9 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id
-    token = store.accounts.issue_token(account, "test")
+    token = store.tokens.issue(account, "test")[1]
     services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
-    app = create_app(store, bundles, deployments, services, processes=lambda: [{"pid": 7, "worker": "w"}])
+    app = create_app(store, bundles, deployments, services, FakeWatch())
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types
     async with httpx.AsyncClient(
         transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}

@@ -167,7 +167,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     )
     made.append(Site(host, data))
     gateway = Gateway(host, "front", **getattr(request.module, "GATEWAY_OPTIONS", {}))
-    async with _listening(gateway, "127.0.0.1", 0) as port:
+    async with _listening(gateway, "127.0.0.1", 0, 10.0) as port:
         made[0].port = port
         async with asyncio.timeout(10):
             while True:

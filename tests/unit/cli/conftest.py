@@ -39,6 +39,15 @@ class Server:
     def deployed(self, worker: DeployedWorker) -> None:
         self.workers[(worker.namespace, worker.name)] = worker
 
+    def ready(self) -> bool:
+        return True
+
+    def processes(self) -> list[dict[str, Any]]:
+        return []
+
+    def metrics(self) -> bytes:
+        return b""
+
     def removed(self, namespace: str | None, name: str) -> None:
         del self.workers[(namespace, name)]
 
@@ -51,9 +60,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     store = Store(tmp_path / "control.db", durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     account = store.accounts.default().id
-    found = Server("", account, store.accounts.issue_token(account, "test"), store, bundles)
+    found = Server("", account, store.tokens.issue(account, "test")[1], store, bundles)
     services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
-    app = create_app(store, bundles, found, services)
+    app = create_app(store, bundles, found, services, found)
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
     client = httpx.AsyncClient(transport=transport, base_url="http://control")
 

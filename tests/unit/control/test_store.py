@@ -110,9 +110,9 @@ def test_the_default_account_is_made_once(store: Store, account: str) -> None:
 
 
 def test_tokens_are_verified_and_never_stored_in_clear(store: Store, account: str, tmp_path: Path) -> None:
-    token = store.accounts.issue_token(account, "dev")
+    token = store.tokens.issue(account, "dev")[1]
 
-    verified = store.accounts.verify_token_untrusted(token)
+    verified = store.tokens.verify_untrusted(token)
 
     assert verified is not None
     assert verified.account_id == account
@@ -122,17 +122,18 @@ def test_tokens_are_verified_and_never_stored_in_clear(store: Store, account: st
 
 @pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: ""])
 def test_a_token_that_is_nearly_right_is_wrong(store: Store, account: str, change: Any) -> None:
-    assert store.accounts.verify_token_untrusted(change(store.accounts.issue_token(account, "dev"))) is None
+    assert store.tokens.verify_untrusted(change(store.tokens.issue(account, "dev")[1])) is None
 
 
-def test_a_replaced_token_is_revoked_and_others_are_not(store: Store, account: str) -> None:
-    other = store.accounts.issue_token(account, "ci")
-    old = store.accounts.issue_token(account, "dev", replace=True)
-    new = store.accounts.issue_token(account, "dev", replace=True)
+def test_tokens_are_revoked_by_their_name_and_others_are_not(store: Store, account: str) -> None:
+    other = store.tokens.issue(account, "ci")[1]
+    old = store.tokens.issue(account, "dev")[1]
+    store.tokens.revoke_named(account, "dev")
+    new = store.tokens.issue(account, "dev")[1]
 
-    assert store.accounts.verify_token_untrusted(old) is None
-    assert store.accounts.verify_token_untrusted(new) is not None
-    assert store.accounts.verify_token_untrusted(other) is not None
+    assert store.tokens.verify_untrusted(old) is None
+    assert store.tokens.verify_untrusted(new) is not None
+    assert store.tokens.verify_untrusted(other) is not None
 
 
 def test_a_deploy_is_there_after_reopening(store: Store, account: str, tmp_path: Path) -> None:

@@ -29,11 +29,6 @@ class AccountView(msgspec.Struct, frozen=True):
     settings: dict[str, bool] = {}
 
 
-class TokenView(msgspec.Struct, frozen=True):
-    id: str
-    status: str = "active"
-
-
 def check_account(request: ApiRequest, account_id: str) -> str:
     """The account of the path, when the token is for it. Another's looks like one that is not there."""
     if account_id != token_of(request.scope).account_id:
@@ -51,10 +46,6 @@ def page_info(page: Page, count: int, total: int) -> ResultInfo:
 
 
 def account_routes(accounts: Accounts, threads: Threads) -> list[HTTPRouteHandler]:
-    @get("/user/tokens/verify", name="verify_token")
-    async def verify_token(request: ApiRequest) -> Envelope[TokenView]:
-        return Envelope(TokenView(token_of(request.scope).id))
-
     @get("/accounts", name="list_accounts")
     async def list_accounts(
         request: ApiRequest, page: FromQuery[int] = 1, per_page: FromQuery[int] = limits.PAGE_ITEMS_DEFAULT
@@ -65,4 +56,4 @@ def account_routes(accounts: Accounts, threads: Threads) -> list[HTTPRouteHandle
         views = everything[part.offset : part.offset + part.size]
         return Envelope(views, result_info=page_info(part, len(views), len(everything)))
 
-    return [verify_token, list_accounts]
+    return [list_accounts]

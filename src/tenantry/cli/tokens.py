@@ -1,0 +1,106 @@
+"""`tenantry tokens`: who may use the control plane, and for what."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tenantry.cli import output
+from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.errors import ConfigError
+
+__all__ = ["tokens"]
+
+tokens = typer.Typer(no_args_is_help=True, help="API tokens: made, listed, rolled, revoked.", rich_markup_mode="rich")
+
+TokenId = Annotated[str, typer.Argument(metavar="ID", help="As `tenantry tokens list` shows it.")]
+
+
+@tokens.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for; the audit log shows it.")],
+    scope: Annotated[
+        Literal["admin", "read", "namespace", "worker"],
+        typer.Option(help="What it may do: everything, read, or deploy to one namespace or of one Worker."),
+    ] = "read",
+    resource: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="With namespace: which. With worker: which, as `name` or `namespace/name`."),
+    ] = "",
+    expires: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z. Default: never.")
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    account: Account = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token, and print it, this once.
+
+    [bold]Examples[/bold]
+
+      tenantry tokens create monitoring
+
+      tenantry tokens create ci --scope namespace --resource bindings --expires 2027-01-31T00:00:00Z
+    """
+    if bool(resource) != (scope in ("namespace", "worker")):
+        raise ConfigError(f"--scope {scope} {'has no' if resource else 'needs a'} --resource")
+    with connect(url, token, account) as client:
+        made = client.create_token(name, scope, resource, expires)
+    if as_json:
+        output.result(json.dumps(made))
+        return
+    output.say(f"Made the token {made['id']} ({name}). It is shown this once:")
+    output.result(made["value"])
+
+
+@tokens.command("list")
+def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+    """List the tokens, without their secrets.
+
+    [bold]Example[/bold]
+
+      tenantry tokens list
+    """
+    with connect(url, token, account) as client:
+        found = list(client.tokens())
+    if as_json:
+        output.result(json.dumps(found))
+        return
+    for each in found:
+        output.result(
+            "  ".join((each["id"], each["status"], _scope(each), each["expires_on"] or "never", each["name"]))
+        )
+
+
+@tokens.command()
+def roll(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
+    """Give a token another secret, and print it, this once. The one before is worthless from now on.
+
+    [bold]Example[/bold]
+
+      tenantry tokens roll 6e0f0bb1a0f4c9d2
+    """
+    with connect(url, token, account) as client:
+        output.result(client.roll_token(token_id))
+
+
+@tokens.command()
+def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
+    """Make a token worthless, from the next request on.
+
+    [bold]Example[/bold]
+
+      tenantry tokens revoke 6e0f0bb1a0f4c9d2
+    """
+    with connect(url, token, account) as client:
+        client.revoke_token(token_id)
+    output.say(f"Revoked {token_id}")
+
+
+def _scope(token: dict[str, Any]) -> str:  # Any: JSON of the API
+    policy = token["policies"][0]
+    name = next(iter(policy["resources"])).removeprefix("tenantry.")
+    return str(policy["permission_groups"][0]["name"]) + (f" ({name})" if not name.startswith("com.") else "")

@@ -1,0 +1,179 @@
+"""An installation as an operator runs it: made, started, deployed to, asked with credentials, stopped under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("tenantry"))
+
+FRONT = """
+import asyncio
+from workers import Response, WorkerEntrypoint
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        if request.url.endswith("/slow"):
+            await asyncio.sleep(0.2)
+        return Response.json({"user": request.headers.get("X-User-ID"), "sees": request.headers.get("Authorization")})
+"""
+WRANGLER = {
+    "name": "front",
+    "main": "entry.py",
+    "compatibility_date": "2026-09-01",
+    "compatibility_flags": ["python_workers"],
+}
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TENANTRY_")} | more
+
+
+@dataclass
+class Installation:
+    folder: Path
+    token: str
+    process: subprocess.Popen[str]
+    gateway: str
+    control: str
+
+    def run(self, *words: str) -> str:
+        """A command of an operator. Its result."""
+        done = subprocess.run(
+            [PROGRAM, *words],
+            env=environment(TENANTRY_URL=self.control, TENANTRY_TOKEN=self.token),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def asking(self, path: str) -> httpx.Response:
+        return httpx.get(self.control + path, headers={"Authorization": f"Bearer {self.token}"})
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    folder = tmp_path / "installation"
+    made = subprocess.run(
+        [PROGRAM, "init", str(folder), "--gateway-worker", "front"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [PROGRAM, "serve", "--config", str(folder / "serve.toml")],
+            env=environment(TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS="2"),
+            stdout=log,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        assert process.stderr is not None
+        words: list[str] = []
+        for line in process.stderr:
+            words.append(line)
+            if found := re.search(r"tenants (http://\S+), control plane (http://\S+)", line):
+                break
+        else:
+            pytest.fail("".join(words))
+        yield Installation(folder, made.stdout.strip(), process, found[1], found[2])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def deploy_front(installation: Installation, tmp_path: Path) -> None:
+    project = tmp_path / "front"
+    project.mkdir()
+    (project / "entry.py").write_text(FRONT)
+    (project / "wrangler.jsonc").write_text(json.dumps(WRANGLER))
+    installation.run("deploy", str(project))
+
+
+def test_requests_prove_who_they_are_from(installation: Installation, tmp_path: Path) -> None:
+    deploy_front(installation, tmp_path)
+    key = installation.run("keys", "create", "user1")
+    url = installation.gateway
+
+    refused = httpx.get(url, headers={"X-User-ID": "user1"})
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == "Bearer"
+    good = httpx.get(url, headers={"Authorization": f"Bearer {key}", "X-User-ID": "user2"})
+    assert good.json() == {"user": "user1", "sees": None}
+
+    identifier = installation.run("keys", "list", "--user", "user1").split()[0]
+    installation.run("keys", "revoke", identifier)
+    assert httpx.get(url, headers={"Authorization": f"Bearer {key}"}).status_code == 401
+
+
+def test_what_operators_watch(installation: Installation, tmp_path: Path) -> None:
+    assert httpx.get(installation.control + "/healthz").json()["status"] == "ok"
+    assert httpx.get(installation.control + "/readyz").status_code == 200
+    assert httpx.get(installation.control + "/metrics").status_code == 401
+
+    assert httpx.get(installation.gateway).status_code == 401
+    text = installation.asking("/metrics").text
+    assert 'tenantry_requests_total{status="4xx"} 1.0' in text
+    assert 'tenantry_request_seconds_bucket{le="+Inf"} 1.0' in text
+    assert "tenantry_workers 0.0" in text
+    assert "process_resident_memory_bytes" in text
+
+
+async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation, tmp_path: Path) -> None:
+    await asyncio.to_thread(deploy_front, installation, tmp_path)
+    key = await asyncio.to_thread(installation.run, "keys", "create", "user1")
+    answered = 0
+
+    async def client() -> None:
+        """Asks again and again, over connections that are kept, until nobody listens any more."""
+        nonlocal answered
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
+            while True:
+                try:
+                    response = await http.get(installation.gateway + "/slow")
+                except httpx.ConnectError:
+                    return
+                assert response.json()["user"] == "user1"
+                answered += 1
+                if answered == 40:
+                    installation.process.send_signal(signal.SIGTERM)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(client() for _ in range(20)))
+    assert answered > 40
+    assert await asyncio.to_thread(installation.process.wait, 30) == 0
+
+
+def test_a_folder_without_an_installation_is_not_served(tmp_path: Path) -> None:
+    (tmp_path / "serve.toml").write_text('gateway_worker = "front"\nidentity.api_keys = true\n')
+    done = subprocess.run(
+        [PROGRAM, "serve", "--config", str(tmp_path / "serve.toml")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "tenantry init" in done.stderr
+
+
+def test_an_installation_is_not_made_twice(installation: Installation) -> None:
+    done = subprocess.run([PROGRAM, "init", str(installation.folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr

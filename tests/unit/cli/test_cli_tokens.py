@@ -1,0 +1,70 @@
+"""`tenantry tokens` and `tenantry keys`, against the real control plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tenantry.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(server: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("TENANTRY_URL", server.control_url)
+    monkeypatch.setenv("TENANTRY_TOKEN", server.admin_token)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_a_tokens_life(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = run("tokens", "create", "ci", "--scope", "namespace", "--resource", "bindings")
+    assert code == 0
+    value = out.strip()
+    assert value.startswith("tnt_")
+    assert "shown this once" in err
+
+    code, out, _ = run("tokens", "list", "--json")
+    own = next(each for each in json.loads(out) if each["name"] == "ci")
+    assert value not in out
+    code, out, _ = run("tokens", "list")
+    assert f"{own['id']}  active  Dispatch Namespace Deploy (dispatch_namespace.bindings)  never  ci\n" in out
+
+    code, out, _ = run("tokens", "roll", own["id"])
+    assert code == 0
+    assert out.strip() not in ("", value)
+    assert run("tokens", "revoke", own["id"])[0] == 0
+    code, _, err = run("tokens", "revoke", own["id"])
+    assert code == 1
+    assert "not found" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--scope", "worker"), "needs a --resource"), (("--scope", "read", "--resource", "x"), "has no --resource")],
+)
+def test_a_scope_without_what_it_is_limited_to(run: Run, words: tuple[str, ...], message: str) -> None:
+    code, out, err = run("tokens", "create", "ci", *words)
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_a_keys_life(run: Run) -> None:
+    _, out, _ = run("keys", "create", "user1", "--json")
+    made = json.loads(out)
+    assert made["key"].startswith("tku_")
+    _, out, _ = run("keys", "list", "--user", "user1")
+    assert out == f"{made['id']}  {made['created_on']}  user1\n"
+    assert run("keys", "list", "--user", "user2")[1] == ""
+    assert run("keys", "revoke", made["id"])[0] == 0
+    assert run("keys", "revoke", made["id"])[0] == 1
