@@ -330,6 +330,7 @@ class Peer:
 
     def _failed(self, event: CallFailed) -> None:
         answered = self._waiting.pop(event.call)
+        self._resumed = True
         self._handler.call_closed(event.call)
         answered(event.error)
 

@@ -22,11 +22,11 @@ __all__ = ["begin"]
 def begin(work: Coroutine[Any, None, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
     """Run `work` to where it first waits. None: it came to its end. Else the task that does the rest of it.
 
-    What `work` raises in its first step is raised here.
+    What `work` raises in its first step is raised here; but for a CancelledError, which is an end like any other.
     """
     try:
         waits_for = work.send(None)
-    except StopIteration:
+    except (StopIteration, asyncio.CancelledError):
         return None
     rest = _rest(work, waits_for)
     rest.send(None)
@@ -39,7 +39,7 @@ async def _rest(work: Coroutine[Any, None, None], waits_for: Any) -> None:
 
 @coroutine
 def _steps(work: Coroutine[Any, None, None], waits_for: Any) -> Generator[Any, None, None]:
-    resume: Callable[[], Any] = partial(_identity, waits_for)
+    resume: Callable[[], Any] = partial(_first, waits_for)
     try:
         # `begin` brings it to here, so that a task that is cancelled before its first turn cancels `work` too.
         yield None
@@ -58,5 +58,5 @@ def _steps(work: Coroutine[Any, None, None], waits_for: Any) -> Generator[Any, N
             resume = partial(work.send, None)
 
 
-def _identity(value: Any) -> Any:
-    return value
+def _first(waits_for: Any) -> Any:
+    return waits_for

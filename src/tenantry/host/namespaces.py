@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenantry.errors import BindingError, InvocationError, WorkerNotFound
+from tenantry.errors import BindingError, WorkerNotFound
 from tenantry.host.relay import Relay
 from tenantry.host.targets import Permanent, Reply, Thing, close_streams
 from tenantry.host.terms import OutboundWorker, read_terms_untrusted
@@ -38,11 +38,7 @@ class NamespaceTarget(Permanent):
         pool = self._host.find(self._namespace, script)
         if pool is None:
             return False
-        try:
-            return Relay(process, invocation, call, pool).try_start(method, self._terms)
-        except InvocationError as error:
-            process.fail(call, error)
-            return True
+        return Relay(process, invocation, call, pool).try_start(method, self._terms)
 
     async def call(
         self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]

@@ -294,7 +294,13 @@ class WorkerProcess:
         target: Target = (event.target.target if event.target is not None else None) or GONE
         if event.kind > InvocationKind.RPC:
             self.peer.close(ProtocolError("an invocation of a kind that only the host starts"))
-        elif event.capabilities or not target.begin(self, invocation, event):
+            return
+        try:
+            begun = not event.capabilities and target.begin(self, invocation, event)
+        except Exception as error:  # noqa: BLE001 - as of a task that serves it
+            self.fail(event, error)
+            return
+        if not begun:
             self._unserved[event.call] = event
             self._keep(self.loop.create_task(self._serve(invocation, event)), invocation, event)
 
@@ -313,6 +319,7 @@ class WorkerProcess:
             self._keep(task, invocation, event)
 
     def reply_now(self, invocation: Invocation, event: CallReceived, reply: Reply) -> None:
+        """Answer a call, with a task only if there is something to wait for."""
         if not reply.things and reply.over is None:
             self.peer.result(event.call, reply.payload)
             return

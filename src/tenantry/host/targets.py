@@ -35,7 +35,7 @@ class Target(Protocol):
     def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
         """See to it that a call without streams and stubs is answered, by ways that are quicker than a task.
 
-        False: nothing was done, and a task asks `call`.
+        False: nothing was done, and a task asks `call`. Raises as `call` does.
         """
 
     def exported(self) -> None:

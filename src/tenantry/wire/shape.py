@@ -4,7 +4,7 @@ A few bytes can cost a receiver much: an empty list is one byte on the wire and 
 and lists (which become tuples) as keys of a map, can be chosen so that all of their hashes are equal, which makes a
 dict quadratic. So one pass over the tags, which allocates nothing, bounds the number of items and the depth, and lets
 only strings and integers of 64 bits be keys. It does not prove that a payload is good: the decoder still refuses what
-is malformed. Of most payloads it is known without that pass: see FEW_TAGS.
+is malformed. Of most short payloads it is known without that: see FEW_TAGS.
 
 Every extension holds exactly one msgpack value, but BIGINT, which holds the bytes of an integer.
 """
@@ -29,6 +29,12 @@ FEW_TAGS: Final = 100
 first the bytes are counted that could be the tag of a container, an extension or a float, in one pass of C. Not all of
 them are, for they occur in texts and lengths as well; but there are no more such values than such bytes. With few of
 them a value cannot be deep, and has too few strange keys to hurt anybody; and it has no more items than bytes."""
+
+
+SHORT_BYTES: Final = 2 * 1024
+"""Of a longer payload most is one text or one body, which a look at the tags steps over and a count does not."""
+
+assert SHORT_BYTES <= VALUE_ITEMS_MAX
 
 
 def _steps() -> bytes:
@@ -62,7 +68,7 @@ _KEY_TAGS: Final = frozenset(
 
 def check_shape_untrusted(payload: bytes) -> None:
     """Raises ProtocolError for a payload that is too much to decode."""
-    if len(payload) <= VALUE_ITEMS_MAX and len(payload.translate(None, _OTHER_BYTES)) <= FEW_TAGS:
+    if len(payload) <= SHORT_BYTES and len(payload.translate(None, _OTHER_BYTES)) <= FEW_TAGS:
         return
     try:
         _check(payload)

@@ -103,3 +103,13 @@ async def test_what_the_first_step_raises_is_raised_here() -> None:
 
     with pytest.raises(KeyError, match="a"):
         begin(work(), asyncio.get_running_loop())
+
+
+async def test_work_that_ends_as_canceled_in_its_first_step_is_over() -> None:
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+
+    async def work() -> None:
+        await gone
+
+    assert begin(work(), asyncio.get_running_loop()) is None
