@@ -31,7 +31,7 @@ them are, for they occur in texts and lengths as well; but there are no more suc
 them a value cannot be deep, and has too few strange keys to hurt anybody; and it has no more items than bytes."""
 
 
-SHORT_BYTES: Final = 2 * 1024
+SHORT_BYTES: Final = 1024
 """Of a longer payload most is one text or one body, which a look at the tags steps over and a count does not."""
 
 assert SHORT_BYTES <= VALUE_ITEMS_MAX
