@@ -62,7 +62,6 @@ class Gateway:
         self._host = host
         self._worker = worker
         self._body_bytes_max = body_bytes_max
-        self._watch = _Watch()
         self._identity = identity
         self.requests = RequestStats()
         self._draining = False
@@ -101,7 +100,7 @@ class Gateway:
             length = content_length(scope)
             if length is not None and self._body_bytes_max is not None and length > self._body_bytes_max:
                 raise BadRequest(413, _TOO_LARGE)
-            client = _Client(receive, self._watch)
+            client = _Client(receive)
             body: RequestBody | None = None
             if length != 0:
                 body = RequestBody(client.receive, length, self._body_bytes_max, client.refuse)
@@ -156,34 +155,6 @@ class Gateway:
         await send_text(send, status, f"error code: {error.code}\n", extra)
 
 
-class _Watch:
-    """The clients whose requests are young. One timer for all of them: most are gone before it looks at them."""
-
-    def __init__(self) -> None:
-        self._young: dict[_Client, float] = {}  # in order of arrival
-        self._timing = False
-
-    def add(self, client: _Client, loop: asyncio.AbstractEventLoop) -> None:
-        self._young[client] = loop.time()
-        if not self._timing:
-            self._timing = True
-            loop.call_later(DISCONNECT_WATCH_SECONDS, self._look, loop)
-
-    def remove(self, client: _Client) -> None:
-        self._young.pop(client, None)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        before = loop.time() - DISCONNECT_WATCH_SECONDS
-        for client, since in list(self._young.items()):
-            if since > before:
-                break
-            del self._young[client]
-            client.watch(loop)
-        self._timing = bool(self._young)
-        if self._timing:
-            loop.call_later(DISCONNECT_WATCH_SECONDS, self._look, loop)
-
-
 class _Client:
     """The client of one request, who may leave: then the task that serves it is cancelled.
 
@@ -191,9 +162,8 @@ class _Client:
     ahead, a little, whether anybody asks for it or not. A quick one without a body pays for none of this.
     """
 
-    def __init__(self, receive: Receive, watch: _Watch) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._watch = watch
         self._ahead: deque[Scope] | None = None
         self._ahead_bytes = 0
         self._taken: asyncio.Event | None = None
@@ -203,7 +173,7 @@ class _Client:
         self._watcher: asyncio.Task[None] | None = None
         self.gone = False
         self.refused = False
-        watch.add(self, loop)
+        self._timer = loop.call_later(DISCONNECT_WATCH_SECONDS, self._watch, loop)
 
     async def receive(self) -> Scope:
         if not self._ahead:  # else the watcher may have its turn until the client leaves
@@ -218,7 +188,7 @@ class _Client:
         self._taken.set()
         return message
 
-    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._watcher = loop.create_task(self._wait_gone())
 
     async def _wait_gone(self) -> None:
@@ -245,7 +215,7 @@ class _Client:
             self._task.cancel()
 
     def close(self) -> None:
-        self._watch.remove(self)
+        self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 

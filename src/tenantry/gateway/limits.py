@@ -17,8 +17,7 @@ SEND_BYTES: Final = 512 * 1024
 """Bytes of a body in one message to the server."""
 
 DISCONNECT_WATCH_SECONDS: Final = 0.05
-"""An invocation that takes twice this long is ended when its client leaves, some sooner. A quicker one is not worth the
-watch."""
+"""An invocation that takes longer than this is ended when its client leaves. A quicker one is not worth the watch."""
 
 READ_AHEAD_BYTES: Final = 256 * 1024
 """What is read of a body that nobody asks for, to see whether its client is still there."""
