@@ -4,9 +4,13 @@
 # make lint    format, lint, types and the import rules
 # make bench   the example beside the same Worker in Miniflare; writes benchmarks/results/latest.json
 # make bench-neighbours  a quiet customer beside noisy ones (NEIGHBOUR_SECONDS); writes benchmarks/results/neighbours.json
+# make bench-durability  acknowledged writes a second beside the disk's own; writes benchmarks/results/durability.json
+# make scale   100,000 resources of each kind registered, 1,000 active; writes benchmarks/results/scale.json
 # make fuzz    ten CPU-minutes of coverage-guided fuzzing of the wire (FUZZ_SECONDS); what it finds is saved
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
+# make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, whole and in parts: the memory of the host stays flat
+# make faults  kill -9, power cuts, I/O errors, full disks and corrupted files, FAULT_ROUNDS of what is random (FAULT_SEED)
 # make lock    compile the lock files again
 
 PYTHON ?= python3
@@ -15,13 +19,17 @@ DATA ?= data
 PORT ?= 8787
 CONTROL_PORT ?= 8788
 NEIGHBOUR_SECONDS ?= 10
+DURABILITY_SECONDS ?= 3
 FUZZ_SECONDS ?= 600
 CANARY_REQUESTS ?= 200000
 SOAK_ROUNDS ?= 10000
+R2_OBJECT_BYTES ?= 5368709120
+FAULT_ROUNDS ?= 200
+FAULT_SEED ?= $(shell date +%s)
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup setup-dev run test lint bench bench-neighbours fuzz fuzz-corpus canary soak lock clean
+.PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary soak large faults lock clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tenantry needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -59,6 +67,12 @@ bench: setup-dev
 bench-neighbours: setup-dev
 	$(BIN)/python -m benchmarks.neighbours --seconds $(NEIGHBOUR_SECONDS)
 
+bench-durability: setup-dev
+	$(BIN)/python -m benchmarks.durability --seconds $(DURABILITY_SECONDS)
+
+scale: setup-dev
+	$(BIN)/python -m benchmarks.scale
+
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
@@ -71,6 +85,14 @@ canary: setup-dev
 
 soak: setup-dev
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -q -s tests/security/test_leaks.py
+
+large: setup-dev
+	R2_OBJECT_BYTES=$(R2_OBJECT_BYTES) $(BIN)/python -m pytest -q -s tests/integration/host/test_host_r2_large.py
+
+# Says what it injected and what it found. With the same FAULT_SEED it injects the same again.
+faults: setup-dev
+	@echo "seed $(FAULT_SEED)"
+	FAULT_ROUNDS=$(FAULT_ROUNDS) FAULT_SEED=$(FAULT_SEED) $(BIN)/python -m pytest -q -s -p no:randomly --show-capture=no tests/faults
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \

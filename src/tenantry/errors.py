@@ -5,6 +5,8 @@
     ├── IsolationError         this machine lacks a sandbox layer that was asked for
     ├── ProtocolError          a peer broke the wire protocol: close its channel, kill its process
     ├── BindingError           a binding call failed: the Worker sees `name` and `message`
+    │   └── StorageError       the disk below a resource failed: the log names the file; to try again may help
+    │       └── StorageFull    it has no space left: reads go on, writes do again when there is some (507)
     ├── InvocationError        an invocation did not produce its result
     │   ├── WorkerNotFound     no such Worker
     │   ├── WorkerThrew        the Worker's own code raised (1101)
@@ -56,6 +58,17 @@ class BindingError(TenantryError):
         super().__init__(message)
         self.name = name
         self.message = message
+
+
+class StorageError(BindingError):
+    """What lies below a resource could not be read or written. Others are not concerned.
+
+    The message is safe for a tenant. The operator finds the resource and the cause, which is chained, in the log.
+    """
+
+
+class StorageFull(StorageError):
+    """The disk has no space left, and the write was not done. The resource is sound and can be read."""
 
 
 class InvocationError(TenantryError):

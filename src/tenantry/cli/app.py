@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from tenantry.cli import output
+from tenantry.cli.backup import backup, restore
 from tenantry.cli.deploy import deploy
 from tenantry.cli.dev import dev
 from tenantry.cli.doctor import doctor
@@ -37,6 +38,8 @@ app.command()(deploy)
 app.add_typer(keys, name="keys")
 app.add_typer(tokens, name="tokens")
 app.add_typer(profiles, name="profiles")
+app.command()(backup)
+app.command()(restore)
 app.command()(doctor)
 
 

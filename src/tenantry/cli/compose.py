@@ -6,7 +6,7 @@ import asyncio
 import gc
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -16,11 +16,14 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
+from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
 from tenantry.control import BundleStore, Store, create_app
+from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
@@ -63,6 +66,7 @@ def serving(settings: PlatformSettings) -> AbstractAsyncContextManager[RunningPl
 @asynccontextmanager
 async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIterator[RunningPlatform]:
     _configure_logs()
+    allow_open_files()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()
@@ -85,7 +89,9 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         )
         stack.push_async_callback(runtime.aclose)
         await runtime.open()
-        services = InstalledServices(ServiceSettings(settings.data / "accounts" / account.id, settings.durability))
+        folder = settings.data / "accounts" / account.id
+        of_resource = _ResourceSettings(settings.kv, store.resources)
+        services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource))
         stack.push_async_callback(services.aclose)
         host = Host(settings.data, services, runtime, worker_log, settings.egress, plans=settings.plans)
         stack.push_async_callback(host.aclose)
@@ -125,6 +131,19 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             admin_token=token,
             drain=watch.drain,
         )
+
+
+class _ResourceSettings:
+    """What the operator set for one resource. Its title is looked up, since a service knows ids only."""
+
+    def __init__(self, kv: KvNamespaceSettings, resources: Resources) -> None:
+        self._kv = kv
+        self._resources = resources
+
+    def __call__(self, service: str, resource_id: str) -> Mapping[str, str]:
+        if service != "kv" or self._kv.empty:
+            return {}
+        return self._kv.of(resource_id, self._resources.kv_title(resource_id))
 
 
 @asynccontextmanager

@@ -101,6 +101,7 @@ def dev(
             durability=durability,
             egress=platform.egress,
             plans=platform.plans,
+            kv=platform.kv,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))

@@ -5,14 +5,27 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tenantry.errors import ConfigError
 
-__all__ = ["check_port", "data_folder"]
+__all__ = ["allow_open_files", "check_port", "data_folder"]
+
+_OPEN_FILES: Final = 65_536
+"""More than open resources (six descriptors each, 256 of each kind), connections and worker processes can take."""
+
+
+def allow_open_files() -> None:
+    """Raises this process's limit of descriptors as far as it may: the usual 1,024 are for programs that select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

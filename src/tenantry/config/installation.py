@@ -20,6 +20,10 @@
     limits = { memory_mib = 256 }
     egress = { policy = "deny" }
 
+    [[kv_namespace]]                           # what is set for one KV namespace: see config.kv
+    title = "customer-worker-1-USER_KV"
+    consistency = "cloudflare_like"
+
 A variable is the path of a key in capitals behind `TENANTRY_`, with `__` between its steps:
 `TENANTRY_CONTROL_PORT=9001`, `TENANTRY_IDENTITY__JWT__SECRET=...`. Its value is read as TOML, and as text where it is
 none.
@@ -38,6 +42,7 @@ import msgspec
 from tenantry.config.egress import EgressFile, EgressPolicies, parse_egress
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentityFile, parse_identity
+from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
 from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.platform import PlatformSettings
@@ -73,6 +78,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
+    kv_namespace: list[KvNamespaceFile] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         drain_notice_seconds=content.drain_notice_seconds,
         egress=_egress(source, addresses),
         plans=_plans(source, addresses),
+        kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
     )
 
 

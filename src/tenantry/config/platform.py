@@ -20,6 +20,10 @@
     [limits]                            # what every Worker may use, and [worker.limits] for one: see config.plans
     concurrent_invocations = 100
 
+    [[kv_namespace]]                    # one KV namespace, by its title or its id: see config.kv
+    title = "customer-worker-1-USER_KV"
+    consistency = "cloudflare_like"
+
 A folder that has a wrangler configuration and no `tenantry.toml` is a platform of that one Worker.
 """
 
@@ -35,6 +39,7 @@ import msgspec
 from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPolicy, parse_egress
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentitySettings
+from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
@@ -65,6 +70,7 @@ class PlatformSettings:
     drain_notice_seconds: float = 0.0
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    kv: KvNamespaceSettings = STRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Platform:
     workers: tuple[PlatformWorker, ...]
     egress: EgressPolicies = PUBLIC
     plans: Plans = DEFAULT_PLANS
+    kv: KvNamespaceSettings = STRONG
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +112,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: list[_Worker]
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
+    kv_namespace: list[KvNamespaceFile] = []
 
 
 def load_platform(folder: Path) -> Platform:
@@ -144,6 +152,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         workers,
         _egress(file, content, workers),
         _plans(file, content, workers),
+        parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
     )
 
 

@@ -19,7 +19,9 @@ from tenantry.control.routes.api_keys import api_key_routes
 from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
-from tenantry.control.routes.kv import kv_routes
+from tenantry.control.routes.kv import KvNamespaces, kv_routes
+from tenantry.control.routes.kv_bulk import kv_bulk_routes
+from tenantry.control.routes.kv_values import kv_value_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.scripts import script_routes
@@ -45,6 +47,7 @@ def create_app(
     `watch` tells how the platform is.
     """
     threads = Threads()
+    kv = KvNamespaces(store.resources, services, threads)
     deployer = Deployer(store, deployments, threads)
 
     @asynccontextmanager
@@ -58,8 +61,10 @@ def create_app(
         *token_routes(store.tokens, threads),
         *audit_routes(store.audit, threads),
         *dispatch_namespace_routes(store.resources, threads),
-        *kv_routes(store.resources, threads),
-        *r2_routes(store.resources, threads),
+        *kv_routes(store.resources, kv, threads),
+        *kv_value_routes(kv),
+        *kv_bulk_routes(kv, threads),
+        *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, threads),
         *script_routes(store, bundles, deployer, threads),
     ]

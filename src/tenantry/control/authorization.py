@@ -13,6 +13,7 @@ from tenantry.control.audit import Audit, Change
 from tenantry.control.edge import PUBLIC_PATHS, asking_of
 from tenantry.control.errors import Forbidden
 from tenantry.control.limits import AUDIT_PATH_CHARACTERS_MAX
+from tenantry.control.raw_path import whole_path
 from tenantry.control.scopes import permits, rule_of
 from tenantry.control.threads import Threads
 
@@ -46,7 +47,7 @@ def authorization(audit: Audit, threads: Threads) -> Guard:
                 token.name,
                 asking.address,
                 method,
-                scope["path"][:AUDIT_PATH_CHARACTERS_MAX],
+                whole_path(scope)[:AUDIT_PATH_CHARACTERS_MAX],
             )
             await threads.run(audit.begin, change)
             asking.change = change

@@ -14,20 +14,25 @@ from tenantry.control.errors import Invalid, TooLarge
 from tenantry.control.threads import Threads
 from tenantry.control.upload import Upload, UploadParser, multipart_boundary_untrusted, parse_json_form_untrusted
 
-__all__ = ["ApiRequest", "read_json_untrusted", "receive_upload_untrusted"]
+__all__ = ["ApiRequest", "read_body_untrusted", "read_json_untrusted", "receive_upload_untrusted"]
 
 # Any: user, auth and state of Litestar, none of which is used.
 ApiRequest = Request[Any, Any, Any]
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
-async def read_json_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
+async def read_json_untrusted(
+    request: ApiRequest, kind: type[T], code: int, bytes_max: int = limits.JSON_BODY_BYTES_MAX
+) -> T:
     """The body as `kind`. Raises Invalid with `code`, or TooLarge with it."""
-    body = await _read(request, limits.JSON_BODY_BYTES_MAX, code)
+    return _decode(await read_body_untrusted(request, bytes_max, code), kind, code)
+
+
+def _decode(body: bytes, kind: type[T], code: int) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Invalid(code, f"the request body is not what it should be: {error}") from error
 
 
@@ -35,7 +40,7 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
     """An upload, its bundle complete and durable. Raises Invalid (10021) or TooLarge (10027)."""
     boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
     if boundary is None:
-        parse_json_form_untrusted(await _read(request, limits.METADATA_BYTES_MAX, 10027))
+        parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
         raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
     _check_length(request, limits.UPLOAD_BYTES_MAX, 10027)
     parser = await threads.run(UploadParser, bundles, boundary)
@@ -67,7 +72,8 @@ async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:
                 return
 
 
-async def _read(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+async def read_body_untrusted(request: ApiRequest, bytes_max: int, code: int) -> bytes:
+    """The whole body. Raises TooLarge with `code`."""
     _check_length(request, bytes_max, code)
     body = bytearray()
     async for chunk in _chunks(request):

@@ -20,6 +20,7 @@ from tenantry.control.audit import Audit, Change
 from tenantry.control.envelope import error_envelope, status_of
 from tenantry.control.errors import ControlError, Throttled, Unauthenticated
 from tenantry.control.failures import Failures
+from tenantry.control.raw_path import take_raw_tail
 from tenantry.control.threads import Threads
 from tenantry.control.tokens import Token, Tokens
 
@@ -83,6 +84,7 @@ class Edge:
             await _send_error(answer, error)
             return
         scope[_SCOPE_KEY] = asking  # type: ignore[literal-required]  # ours
+        take_raw_tail(scope)
         await self._app(scope, receive, answer)
 
     async def _authenticate(self, scope: Scope, address: str) -> Token:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import secrets
+import sqlite3
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from sqlalchemy.exc import OperationalError
 
-from tenantry.control.errors import ControlError, Forbidden, Invalid, NotFound, Throttled, TooLarge, Unauthenticated
+from tenantry.control.errors import (
+    ControlError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Throttled,
+    TooLarge,
+    TooLong,
+    Unauthenticated,
+)
+from tenantry.errors import StorageFull
 
 __all__ = ["STATUS", "ApiMessage", "Envelope", "ResultInfo", "error_envelope", "on_error", "status_of"]
 
@@ -25,6 +39,7 @@ STATUS: dict[type[ControlError], int] = {
     Forbidden: 403,
     NotFound: 404,
     TooLarge: 413,
+    TooLong: 414,
     Throttled: 429,
 }
 
@@ -70,6 +85,8 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
     headers: dict[str, str] = {}
     if isinstance(error, ControlError):
         status, code, message = status_of(error), error.code, error.message
+        if isinstance(error, Throttled):
+            headers["Retry-After"] = str(math.ceil(error.wait_seconds))
     elif isinstance(error, NotFoundException):
         status, code = 404, 7003
         message = f"Could not route to {_path(request)}, perhaps your object identifier is invalid?"
@@ -78,12 +95,22 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
         headers["Allow"] = (error.headers or {}).get("allow", "")
     elif isinstance(error, HTTPException) and error.status_code < 500:
         status, code, message = error.status_code, 10001, error.detail
+    elif _is_full(error):
+        _log.error("control_request_failed", reason="the disk is full", path=request.url.path)
+        status, code, message = 507, 10013, "The disk of this platform is full. Nothing was written; try again later."
     else:
         reference = _reference()
         _log.error("control_request_failed", reference=reference, path=request.url.path, exc_info=error)
         status, code = 500, 10013
         message = f"An unknown error has occurred; reference = {reference}"
     return Response(error_envelope(code, message), status_code=status, headers=headers, media_type="application/json")
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk has no room, for a resource, for the control store or for a bundle."""
+    if isinstance(error, OperationalError) and isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
 def _path(request: Request[Any, Any, Any]) -> str:

@@ -4,10 +4,11 @@
     └── ControlError           `code` is Cloudflare's number, the message is for the caller
         ├── Unauthenticated    no token, or a wrong one
         ├── Forbidden          a good token, for other things than this
-        ├── Throttled          too many failures: wait
+        ├── Throttled          too many failures, or too fast: wait
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
-        └── TooLarge           more bytes, parts or items than the limit
+        ├── TooLarge           more bytes, parts or items than the limit
+        └── TooLong            a name in the path that is longer than the limit
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
 its own, because Cloudflare's clients retry a 409.
@@ -17,7 +18,16 @@ from __future__ import annotations
 
 from tenantry.errors import TenantryError
 
-__all__ = ["ControlError", "Forbidden", "Invalid", "NotFound", "Throttled", "TooLarge", "Unauthenticated"]
+__all__ = [
+    "ControlError",
+    "Forbidden",
+    "Invalid",
+    "NotFound",
+    "Throttled",
+    "TooLarge",
+    "TooLong",
+    "Unauthenticated",
+]
 
 
 class ControlError(TenantryError):
@@ -55,3 +65,7 @@ class NotFound(ControlError):
 
 class TooLarge(ControlError):
     """Over a limit of `limits.py`."""
+
+
+class TooLong(ControlError):
+    """A name that is too long for a path."""

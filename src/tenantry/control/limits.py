@@ -17,6 +17,12 @@ BOUNDARY_CHARACTERS_MAX = 70
 # Bytes of an upload that are handed to a thread at once.
 UPLOAD_CHUNK_BYTES = 256 * 1024
 
+# Bytes of a stored value that are sent at once.
+DOWNLOAD_CHUNK_BYTES = 256 * 1024
+# A form with a value and its metadata: a few parts, and JSON that the service has its own limit for.
+FORM_PARTS_MAX = 16
+FORM_TEXT_BYTES_MAX = 64 * 1024
+
 # Linux: NAME_MAX for a segment. The whole name is ours, well below PATH_MAX with a data folder in front.
 MODULE_NAME_BYTES_MAX = 512
 MODULE_NAME_SEGMENT_BYTES_MAX = 255
@@ -24,12 +30,26 @@ MODULE_NAME_SEGMENTS_MAX = 32
 
 # Bodies of the other calls: a name or two.
 JSON_BODY_BYTES_MAX = 64 * 1024
+# A list of 1,000 R2 keys of 1,024 bytes, each of which JSON may write as six characters.
+KEYS_BODY_BYTES_MAX = 1000 * (6 * 1024 + 8)
 
 # Cloudflare: 255 for a user Worker (63 applies to workers.dev subdomains, which do not exist here).
 SCRIPT_NAME_CHARACTERS_MAX = 255
 NAMESPACE_NAME_CHARACTERS_MAX = 64
 # Cloudflare documents 512 bytes for KV keys; a title gets the same.
 KV_TITLE_BYTES_MAX = 512
+# Cloudflare: a page of KV keys has 10 to 1000.
+KV_KEYS_PER_PAGE_MIN = 10
+# Cloudflare: pairs, or keys to delete, in one bulk request, and its bytes.
+KV_BULK_ITEMS_MAX = 10_000
+KV_BULK_BODY_BYTES_MAX = 100 * 1000 * 1000
+# Bulk requests above this size are held in memory this many at a time; the others wait.
+KV_BULK_BODY_SMALL_BYTES = 1024 * 1024
+KV_BULK_BODIES_MAX = 2
+# So long may a client take to send one, while others wait.
+KV_BULK_BODY_SECONDS_MAX = 300
+# Writes of a bulk request that are under way at once: they share commits.
+KV_BULK_WRITES_MAX = 256
 # Cloudflare: 3 to 63, as in S3.
 BUCKET_NAME_CHARACTERS_MAX = 63
 DATABASE_NAME_CHARACTERS_MAX = 128

@@ -121,6 +121,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
             name TEXT NOT NULL,
             created_on TEXT NOT NULL,
+            storage_class TEXT NOT NULL,
+            jurisdiction TEXT NOT NULL,
+            location TEXT,
             PRIMARY KEY (account_id, name)
         )
         """,

@@ -10,6 +10,7 @@ from tenantry.control.errors import Invalid
 
 __all__ = [
     "bucket_name_untrusted",
+    "check_kv_id_untrusted",
     "database_name_untrusted",
     "kv_title_untrusted",
     "module_name_untrusted",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
+_KV_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]", re.ASCII)
 
 
@@ -71,6 +73,13 @@ def kv_title_untrusted(title: str) -> str:
     if not title.strip() or size > limits.KV_TITLE_BYTES_MAX or _has_control(title):
         raise Invalid(10019, f"a namespace title is text of 1 to {limits.KV_TITLE_BYTES_MAX} bytes on one line")
     return title
+
+
+def check_kv_id_untrusted(namespace_id: str, action: str) -> None:
+    """The id of a KV namespace in a path. Raises Invalid (10011), whose message begins with `action`."""
+    if not _KV_ID.fullmatch(namespace_id):
+        text = f"could not parse UUID from request's namespace_id: 'invalid UUID length: {len(namespace_id)}'"
+        raise Invalid(10011, f"{action}: '{text}'")
 
 
 def module_name_untrusted(name: str) -> str:

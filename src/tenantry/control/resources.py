@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tenantry.control.clock import now
@@ -18,13 +18,14 @@ from tenantry.control.database import Database
 from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.names import (
     bucket_name_untrusted,
+    check_kv_id_untrusted,
     database_name_untrusted,
     kv_title_untrusted,
     namespace_name_untrusted,
 )
 from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets, scripts
 
-__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources"]
+__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources", "kv_namespace_not_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,13 @@ class KvNamespace:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """`jurisdiction` is a label that Cloudflare's clients ask by: all buckets lie on the same disk."""
+
     name: str
     created_on: str
+    storage_class: str = "Standard"
+    jurisdiction: str = "default"
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,54 @@ class Resources:
     def create_kv_namespace(self, account_id: str, title: str) -> KvNamespace:
         """Raises Invalid (10014) for a title that is taken, (10019) for one that is not valid."""
         made = KvNamespace(secrets.token_hex(16), kv_title_untrusted(title))
-        taken = Invalid(10014, "create namespace: 'a namespace with this account ID and title already exists'")
+        taken = _kv_title_taken("create namespace")
         self._insert(kv_namespaces, taken, id=made.id, account_id=account_id, title=title, created_on=now())
         return made
+
+    def kv_namespace(self, account_id: str, namespace_id: str, action: str) -> KvNamespace:
+        """Raises Invalid (10011) for what is no id, NotFound (10013); the message begins with `action`."""
+        check_kv_id_untrusted(namespace_id, action)
+        query = select(kv_namespaces.c.id, kv_namespaces.c.title).where(
+            kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise kv_namespace_not_found(action)
+        return KvNamespace(*row)
+
+    def rename_kv_namespace(self, account_id: str, namespace_id: str, title: str) -> KvNamespace:
+        """Raises Invalid for a title that is taken (10014) or not valid (10019), NotFound (10013)."""
+        action = "rename namespace"
+        check_kv_id_untrusted(namespace_id, action)
+        renamed = KvNamespace(namespace_id, kv_title_untrusted(title))
+        statement = (
+            update(kv_namespaces)
+            .where(kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id)
+            .values(title=title)
+        )
+        try:
+            with self._database.write() as connection:
+                found = connection.execute(statement).rowcount
+        except IntegrityError as error:
+            raise _kv_title_taken(action) from error
+        if not found:
+            raise kv_namespace_not_found(action)
+        return renamed
+
+    def delete_kv_namespace(self, account_id: str, namespace_id: str) -> None:
+        """Forgets it. Idempotent."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(kv_namespaces).where(
+                    kv_namespaces.c.account_id == account_id, kv_namespaces.c.id == namespace_id
+                )
+            )
+
+    def kv_title(self, namespace_id: str) -> str | None:
+        """The title of a namespace of any account."""
+        with self._database.read() as connection:
+            return connection.execute(select(kv_namespaces.c.title).where(kv_namespaces.c.id == namespace_id)).scalar()
 
     def kv_namespaces(
         self, account_id: str, page: Page, order: Literal["id", "title"], *, descending: bool
@@ -129,17 +180,59 @@ class Resources:
 
     # R2 buckets
 
-    def create_bucket(self, account_id: str, name: str) -> Bucket:
+    def create_bucket(
+        self,
+        account_id: str,
+        name: str,
+        *,
+        storage_class: str = "Standard",
+        jurisdiction: str = "default",
+        location: str | None = None,
+    ) -> Bucket:
         """Raises Invalid (10004) for a name that is taken, (10005) for one that is not valid."""
-        made = Bucket(bucket_name_untrusted(name), now())
+        made = Bucket(bucket_name_untrusted(name), now(), storage_class, jurisdiction, location)
         taken = Invalid(10004, "The bucket you tried to create already exists, and you own it.")
-        self._insert(r2_buckets, taken, account_id=account_id, name=name, created_on=made.created_on)
+        self._insert(
+            r2_buckets,
+            taken,
+            account_id=account_id,
+            name=name,
+            created_on=made.created_on,
+            storage_class=storage_class,
+            jurisdiction=jurisdiction,
+            location=location,
+        )
         return made
+
+    def bucket(self, account_id: str, name: str, jurisdiction: str = "default") -> Bucket:
+        """Raises NotFound (10006), also for a bucket of another jurisdiction."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                _buckets(account_id).where(r2_buckets.c.name == name, r2_buckets.c.jurisdiction == jurisdiction)
+            ).first()
+        if row is None:
+            raise NotFound(10006, "The specified bucket does not exist.")
+        return Bucket(*row)
+
+    def set_bucket_storage_class(self, account_id: str, name: str, storage_class: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(r2_buckets)
+                .where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+                .values(storage_class=storage_class)
+            )
+
+    def delete_bucket(self, account_id: str, name: str) -> None:
+        """Forgets a bucket. Its bytes are the service's to remove, before."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(r2_buckets).where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
+            )
 
     def buckets(self, account_id: str, *, after: str, contains: str, size: int, descending: bool) -> list[Bucket]:
         """At most `size` buckets by name, beginning behind `after` (an empty text: at the start)."""
         name = r2_buckets.c.name
-        query = select(name, r2_buckets.c.created_on).where(r2_buckets.c.account_id == account_id)
+        query = _buckets(account_id)
         if contains:
             query = query.where(name.contains(contains, autoescape=True))
         if after:
@@ -171,12 +264,28 @@ class Resources:
             total = _count(connection, query)
         return [D1Database(*row) for row in rows], total
 
-    def _insert(self, table: Table, taken: Invalid, **values: str) -> None:
+    def _insert(self, table: Table, taken: Invalid, **values: str | None) -> None:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(table).values(**values))
         except IntegrityError as error:
             raise taken from error
+
+
+def _buckets(account_id: str) -> Select[str, str, str, str, str | None]:
+    columns = r2_buckets.c
+    return select(
+        columns.name, columns.created_on, columns.storage_class, columns.jurisdiction, columns.location
+    ).where(columns.account_id == account_id)
+
+
+def kv_namespace_not_found(action: str) -> NotFound:
+    """What all calls answer for a namespace that is not there, each in its own words."""
+    return NotFound(10013, f"{action}: 'namespace not found'")
+
+
+def _kv_title_taken(action: str) -> Invalid:
+    return Invalid(10014, f"{action}: 'a namespace with this account ID and title already exists'")
 
 
 def _namespaces(account_id: str) -> Select[str, str, str, str, int]:

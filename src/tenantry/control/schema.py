@@ -149,6 +149,10 @@ r2_buckets = Table(
     Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("created_on", Text, nullable=False),
+    # The bucket's own settings have the storage class that counts: this one is what listings show.
+    Column("storage_class", Text, nullable=False),
+    Column("jurisdiction", Text, nullable=False),
+    Column("location", Text),
 )
 
 d1_databases = Table(

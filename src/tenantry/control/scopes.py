@@ -44,13 +44,17 @@ _ADMIN: Final = Rule()
 _ALL: Final = Rule(frozenset(Scope), audited=False, shared=True)
 """About the token itself, or names that a deploy has to look up."""
 _READ: Final = Rule(frozenset({Scope.READ}), audited=False)
+_DATA: Final = Rule(audited=False)
+"""What is inside of a resource changes at the speed of data, and is not in the audit log."""
 _DEPLOY: Final = Rule(frozenset({Scope.NAMESPACE, Scope.WORKER}))
 _LOOK: Final = Rule(frozenset({Scope.READ, Scope.NAMESPACE, Scope.WORKER}), audited=False)
 
 _A: Final = "/client/v4/accounts/{account_id}"
 _NAMESPACES: Final = f"{_A}/workers/dispatch/namespaces"
 _USER_SCRIPT: Final = f"{_NAMESPACES}/{{namespace}}/scripts/{{script_name}}"
+_KV: Final = f"{_A}/storage/kv/namespaces/{{namespace_id}}"
 _SCRIPT: Final = f"{_A}/workers/scripts/{{script_name}}"
+_BUCKET: Final = f"{_A}/r2/buckets/{{bucket_name}}"
 
 RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # Who is asking
@@ -80,10 +84,39 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # Resources: a deploy looks their names up
     ("POST", f"{_A}/storage/kv/namespaces"): _ADMIN,
     ("GET", f"{_A}/storage/kv/namespaces"): _ALL,
+    ("GET", _KV): _ALL,
+    ("PUT", _KV): _ADMIN,
+    ("DELETE", _KV): _ADMIN,
+    # What lies in a KV namespace
+    ("GET", f"{_KV}/keys"): _READ,
+    ("GET", f"{_KV}/values/{{key}}"): _READ,
+    ("PUT", f"{_KV}/values/{{key}}"): _ADMIN,
+    ("DELETE", f"{_KV}/values/{{key}}"): _ADMIN,
+    ("GET", f"{_KV}/metadata/{{key}}"): _READ,
+    ("PUT", f"{_KV}/bulk"): _ADMIN,
+    ("DELETE", f"{_KV}/bulk"): _ADMIN,
+    ("POST", f"{_KV}/bulk/delete"): _ADMIN,
+    ("POST", f"{_KV}/bulk/get"): _READ,
     ("POST", f"{_A}/r2/buckets"): _ADMIN,
     ("GET", f"{_A}/r2/buckets"): _ALL,
+    ("GET", _BUCKET): _ALL,
     ("POST", f"{_A}/d1/database"): _ADMIN,
     ("GET", f"{_A}/d1/database"): _ALL,
+    # Buckets and what is in them
+    ("PATCH", _BUCKET): _ADMIN,
+    ("DELETE", _BUCKET): _ADMIN,
+    ("GET", f"{_BUCKET}/cors"): _READ,
+    ("PUT", f"{_BUCKET}/cors"): _ADMIN,
+    ("DELETE", f"{_BUCKET}/cors"): _ADMIN,
+    ("GET", f"{_BUCKET}/lifecycle"): _READ,
+    ("PUT", f"{_BUCKET}/lifecycle"): _ADMIN,
+    ("DELETE", f"{_BUCKET}/lifecycle"): _ADMIN,
+    ("GET", f"{_BUCKET}/objects"): _READ,
+    ("PUT", f"{_BUCKET}/objects"): _DATA,
+    ("DELETE", f"{_BUCKET}/objects"): _DATA,
+    ("GET", f"{_BUCKET}/objects/{{key}}"): _READ,
+    ("PUT", f"{_BUCKET}/objects/{{key}}"): _DATA,
+    ("DELETE", f"{_BUCKET}/objects/{{key}}"): _DATA,
     # Ours
     ("GET", "/tenantry/v1/processes"): _READ,
     ("GET", "/metrics"): _READ,

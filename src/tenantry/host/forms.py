@@ -8,6 +8,7 @@ reader is.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -19,7 +20,7 @@ from uuid import uuid4
 
 import multipart
 
-from tenantry.errors import BindingError, ProtocolError, StreamError
+from tenantry.errors import BindingError, ProtocolError, StorageFull, StreamError
 from tenantry.host.limits import FORM_FIELD_BYTES_MAX, FORM_FIELDS_BYTES_MAX, FORM_PARTS_MAX
 from tenantry.host.targets import Permanent, Reply, Thing, close_streams
 from tenantry.streams import BytesStream, ByteStream, is_byte_stream, read_all
@@ -216,6 +217,8 @@ class SpooledFile:
         try:
             return await asyncio.shield(self._busy)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise StorageFull("The form could not be kept: the disk of this platform is full.") from error
             raise StreamError("the file could not be kept") from error
 
     def _open(self) -> int:

@@ -6,11 +6,18 @@ its engines (`engines/`). What the host knows of it is what this module says.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tenantry.services.snapshot import Snapshot
+
 __all__ = ["Binding", "Service", "ServiceSettings"]
+
+
+def _nothing_set(_service: str, _resource_id: str) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +26,13 @@ class ServiceSettings:
 
     `folder` is the data folder of one account; a service keeps its resources below `folder / <service name>`.
     `durability` is "full" (an acknowledged write survives a power cut) or "process" (it survives `kill -9`).
+    `of_resource` says what the operator set for one resource: service name and resource id to settings that the service
+    knows. It is asked when the resource is opened, may read a small file, and must not change its mind.
     """
 
     folder: Path
     durability: str = "full"
+    of_resource: Callable[[str, str], Mapping[str, str]] = _nothing_set
 
 
 class Binding(Protocol):
@@ -72,3 +82,12 @@ class ServiceFactory(Protocol):
     binding_types: dict[str, str]
 
     def __call__(self, settings: ServiceSettings) -> Service: ...
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        """Copies what the service keeps in `folder` (an account's, of this service) to `target`, in the same layout.
+
+        Called in a process that has nothing open, while a host may be using the folder: each resource is copied as it
+        was at one moment. `target` may hold an earlier copy, which becomes this one. Blocks. Raises `apsw.Error` and
+        `OSError`.
+        """
+        ...

@@ -7,7 +7,12 @@ from importlib.metadata import entry_points
 
 from tenantry.services import Service, ServiceFactory, ServiceSettings
 
-__all__ = ["InstalledServices"]
+__all__ = ["InstalledServices", "installed_factories"]
+
+
+def installed_factories() -> list[ServiceFactory]:
+    """What each entry point in `tenantry.services` names."""
+    return [entry_point.load() for entry_point in entry_points(group="tenantry.services")]
 
 
 class InstalledServices:
@@ -17,8 +22,7 @@ class InstalledServices:
         self.by_name: dict[str, Service] = {}
         self.by_binding_type: dict[str, tuple[Service, str]] = {}
         """With the field of such a binding that names its resource."""
-        for entry_point in entry_points(group="tenantry.services"):
-            factory: ServiceFactory = entry_point.load()
+        for factory in installed_factories():
             service = self.by_name[factory.name] = factory(settings)
             for binding_type, field in factory.binding_types.items():
                 self.by_binding_type[binding_type] = (service, field)

@@ -42,46 +42,6 @@ async def test_an_empty_namespace_lists_nothing(kv: Any) -> None:
     assert await kv.list() == {"keys": [], "list_complete": True}
 
 
-async def test_every_legal_key_is_stored_and_returned_exactly_in_byte_order(kv: Any) -> None:
-    await put_all(kv, STRANGE_KEYS)
-    assert await kv.names() == sorted(set(STRANGE_KEYS), key=str.encode)
-    for name in STRANGE_KEYS:
-        assert await kv.get(name) == b"value"
-        assert name in await kv.names(name)
-
-
-async def test_the_order_is_that_of_utf8_and_not_of_utf16(kv: Any) -> None:
-    await put_all(kv, ["\uff5e", "\U0001f600"])
-    assert await kv.names() == ["\uff5e", "\U0001f600"]
-
-
-async def test_metadata_and_expiration_are_absent_where_there_are_none(kv: Any) -> None:
-    expiration = int(kv.clock.now) + 100
-    await kv.put("a", "1")
-    await kv.put("b", "2", metadata='{"n":[1,null,"x"]}', expiration=expiration)
-    assert (await kv.list())["keys"] == [
-        {"name": "a"},
-        {"name": "b", "expiration": expiration, "metadata": {"n": [1, None, "x"]}},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("prefix", "names"),
-    [
-        (None, ["a", "a/1", "a/2", "a0", "b"]),
-        ("", ["a", "a/1", "a/2", "a0", "b"]),
-        ("a", ["a", "a/1", "a/2", "a0"]),
-        ("a/", ["a/1", "a/2"]),
-        ("A", []),
-        ("b", ["b"]),
-        ("c", []),
-    ],
-)
-async def test_a_prefix_is_compared_byte_by_byte(kv: Any, prefix: str | None, names: list[str]) -> None:
-    await put_all(kv, ["a", "a/1", "a/2", "a0", "b"])
-    assert await kv.names(prefix) == names
-
-
 @pytest.mark.parametrize("limit", [1, 7, 47, 48, 99, 100, 101, 1000])
 async def test_pages_together_are_the_whole_without_repeats(kv: Any, limit: int) -> None:
     names = [f"key{index:03}" for index in range(100)]
@@ -100,43 +60,12 @@ async def test_pages_together_are_the_whole_without_repeats(kv: Any, limit: int)
     assert seen == names
 
 
-async def test_a_page_has_at_most_1000_keys(kv: Any) -> None:
-    names = [f"{index:04}" for index in range(1001)]
-    await put_all(kv, names)
-    page = await kv.list()
-    assert len(page["keys"]) == 1000
-    assert not page["list_complete"]
-    assert await kv.names() == names
-
-
 async def test_a_large_page_leaves_as_a_stream(kv: Any) -> None:
     await asyncio.gather(*(kv.put(f"{index:0200}", b"", metadata=f'"{"m" * 900}"') for index in range(100)))
     body = await kv.call("list")
     assert not isinstance(body, bytes)
     await body.aclose()
     assert len((await kv.list())["keys"]) == 100
-
-
-async def test_a_cursor_is_a_place_and_no_snapshot(kv: Any) -> None:
-    await put_all(kv, ["a", "c", "e"])
-    cursor = (await kv.list(None, 1))["cursor"]
-    await put_all(kv, ["0", "b", "d"])
-    await kv.call("delete", "a")
-    await kv.call("delete", "c")
-    page = await kv.list(None, None, cursor)
-    assert [key["name"] for key in page["keys"]] == ["b", "d", "e"]
-
-
-async def test_an_empty_cursor_is_the_start(kv: Any) -> None:
-    await put_all(kv, ["a", "b"])
-    assert len((await kv.list(None, None, ""))["keys"]) == 2
-
-
-async def test_a_cursor_of_another_prefix_goes_on_after_its_key(kv: Any) -> None:
-    await put_all(kv, ["a1", "a2", "b1", "b2"])
-    cursor = (await kv.list("b", 1))["cursor"]
-    assert [key["name"] for key in (await kv.list("a", None, cursor))["keys"]] == []
-    assert [key["name"] for key in (await kv.list("", None, cursor))["keys"]] == ["b2"]
 
 
 async def test_a_cursor_of_another_namespace_is_refused(kv: Any) -> None:

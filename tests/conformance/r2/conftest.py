@@ -13,6 +13,7 @@ from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.engines.files import FilesEngine
 from tenantry.services.r2.engines.memory import MemoryEngine
+from tenantry.services.r2.service import BucketRules
 
 
 class Clock:
@@ -70,6 +71,12 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 @pytest.fixture
 def bucket(engine: Engine, clock: Clock) -> R2Binding:
     return R2Binding(engine.bucket("bucket"), clock)
+
+
+@pytest.fixture
+def rules(engine: Engine, clock: Clock) -> BucketRules:
+    """The same bucket without the wire around it."""
+    return BucketRules(engine.bucket("bucket"), clock)
 
 
 @pytest.fixture

@@ -137,11 +137,14 @@ async def test_a_part_that_arrives_after_the_abort_is_refused(bucket, refused, c
     assert (await late)[1] == "uploadPart: The specified multipart upload does not exist. (10024)"
 
 
-async def test_uploads_expire_after_a_week(bucket, clock, refused):
+async def test_uploads_expire_after_a_week(bucket, rules, clock, refused):
     old = await begin(bucket)
     await upload(bucket, old, 1, b"x" * 50_000)
-    clock.now_ms += 7 * 86_400_000 + 1
+    clock.now_ms += 7 * 86_400_000 - 1
     young = await begin(bucket)
+    assert (await rules.sweep()).aborted_uploads == 0
+    clock.now_ms += 1
+    assert (await rules.sweep()).aborted_uploads == 1
     assert (await refused("uploadPart", "key", old, 1, b"x"))[1].endswith("(10024)")
     await upload(bucket, young, 1, b"x")
 

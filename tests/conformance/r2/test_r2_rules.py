@@ -6,6 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tenantry.errors import BindingError
+from tenantry.services.r2.limits import OBJECT_BYTES_MAX, PUT_BYTES_MAX
+from tenantry.services.r2.model import PartRecord
+from tenantry.services.r2.multipart import choose_parts
+
 MD5_OF_X = "9dd4e461268c8034f5c8564e155c67a6"
 UPLOADED = datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -211,6 +216,22 @@ async def test_the_checks_of_put_come_in_order(refused, chunked):
     )
 
 
+async def test_a_put_of_exactly_the_most_is_taken_in(refused, chunked):
+    most = 5 * 2**30 - 5 * 2**20
+    assert (await refused("put", "key", chunked(b"", length=most)))[1].endswith("(10013)")  # it is awaited, and ends
+    assert (await refused("put", "key", chunked(b"", length=most + 1)))[1].endswith("(100100)")
+
+
+def test_an_object_of_exactly_the_most_is_made_of_1024_of_the_largest_parts():
+    largest = [PartRecord(number, "e", bytes(16), PUT_BYTES_MAX, 0) for number in range(1, 1026)]
+    stored = {part.number: part for part in largest}
+    given = [(part.number, "e") for part in largest]
+    assert sum(part.size for part in choose_parts(given[:1024], stored)) == OBJECT_BYTES_MAX
+    stored[1025] = PartRecord(1025, "e", bytes(16), 1, 0)
+    with pytest.raises(BindingError, match="100100"):
+        choose_parts(given, stored)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -229,7 +250,6 @@ async def test_the_checks_of_put_come_in_order(refused, chunked):
         ({"httpMetadata": {"cacheExpiry": "soon"}}, "put: Metadata missing or invalid (10029)"),
         ({"customMetadata": {"a": "\ud800"}}, "put: Metadata missing or invalid (10029)"),
         ({"storageClass": "Glacier"}, "put: The storage class is not valid"),
-        ({"ssecKey": bytes(32)}, "put: SSE-C (ssecKey) is not available"),
         ("text", "The options must be an object."),
     ],
 )

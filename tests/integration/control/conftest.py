@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from tenantry.config.deployment import DeployedWorker
@@ -55,6 +57,7 @@ class Control:
     store: Store
     bundles: BundleStore
     deployments: FakeDeployments
+    services: InstalledServices
     account: str
     token: str
     data: Path
@@ -90,8 +93,8 @@ class Control:
         return await self.call("PUT", path + query, data={"metadata": json.dumps(document)}, files=parts)
 
 
-@pytest_asyncio.fixture(loop_scope="function")
-async def control(tmp_path: Path) -> AsyncIterator[Control]:
+@asynccontextmanager
+async def running_control(tmp_path: Path) -> AsyncIterator[Control]:
     store = Store(tmp_path / "control.db", durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
@@ -103,6 +106,19 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     async with httpx.AsyncClient(
         transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}
     ) as http:
-        yield Control(app, http, store, bundles, deployments, account, token, tmp_path)
+        yield Control(app, http, store, bundles, deployments, services, account, token, tmp_path)
     await services.aclose()
     store.close()
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def control(tmp_path: Path) -> AsyncIterator[Control]:
+    async with running_control(tmp_path) as control:
+        yield control
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_control(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Control]:
+    """One for all tests of a module, each of which has resources of its own in it."""
+    async with running_control(tmp_path_factory.mktemp("control")) as control:
+        yield control

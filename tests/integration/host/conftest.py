@@ -29,6 +29,7 @@ class Platform:
     """A host to deploy to and to send requests to."""
 
     host: Host
+    services: InstalledServices
     data: Path
     events: list[LogEvent] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,7 +117,8 @@ class Platform:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
     """A test module's `HOST_OPTIONS` are what its host is made with beside the usual; `make_worker_site` fills a folder
-    with the packages that its Workers may import.
+    with the packages that its Workers may import; `install_services` puts services in the place of those that are
+    installed.
     """
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o755)
@@ -130,9 +132,12 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     runtime = PythonRuntime(python_policy(data, "strict", worker_site, sockets=sockets))
     await runtime.open()
     made: list[Platform] = []
-    services = InstalledServices(ServiceSettings(data / "accounts" / "account", "process"))
+    settings = ServiceSettings(data / "accounts" / "account", "process")
+    services = InstalledServices(settings)
+    if hasattr(request.module, "install_services"):
+        request.module.install_services(services, settings)
     host = Host(data, services, runtime, lambda event: made[0].on_log(event), **options)
-    made.append(Platform(host, data))
+    made.append(Platform(host, services, data))
     yield made[0]
     await host.aclose()
     await services.aclose()

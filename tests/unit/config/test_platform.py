@@ -49,9 +49,31 @@ def test_a_folder_with_one_wrangler_configuration_is_a_platform_of_it(write: Wri
     assert len(platform.workers) == 1
 
 
+def test_what_is_set_for_a_kv_namespace(write: Write) -> None:
+    entries = """
+[[kv_namespace]]
+title = "dispatcher-SESSIONS"
+consistency = "cloudflare_like"
+[[kv_namespace]]
+id = "8064ea93cddf93a68581f760690d7345"
+consistency = "strong"
+"""
+    kv = load_platform(write({"tenantry.toml": DISPATCHER + entries, **projects("dispatcher")})).kv
+
+    assert kv.of("0" * 32, "dispatcher-SESSIONS") == {"consistency": "cloudflare_like"}
+    assert kv.of("8064ea93cddf93a68581f760690d7345", "dispatcher-SESSIONS") == {"consistency": "strong"}
+    assert kv.of("0" * 32, "other") == {}
+    assert kv.of("0" * 32, None) == {}
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
+        (DISPATCHER + "[[kv_namespace]]", "$.kv_namespace[0] needs either a title or an id"),
+        (DISPATCHER + '[[kv_namespace]]\nid = "a"\ntitle = "b"', "$.kv_namespace[0] needs either a title or an id"),
+        (DISPATCHER + '[[kv_namespace]]\ntitle = " "', "$.kv_namespace[0] has an empty name"),
+        (DISPATCHER + '[[kv_namespace]]\ntitle = "t"\n' * 2, "$.kv_namespace[1] is a second entry for 't'"),
+        (DISPATCHER + '[[kv_namespace]]\ntitle = "t"\nconsistency = "weak"', "$.kv_namespace[0].consistency"),
         ("", "missing required field `gateway`"),
         ("[gateway]", "worker"),
         ('[gateway]\nworker = "dispatcher"', "missing required field `worker`"),

@@ -17,6 +17,7 @@ import pytest
 from tenantry.cli.devfile import Customer, write_devfile
 from tenantry.config import identity, installation, platform, wrangler, wrangler_keys
 from tenantry.config.egress import EgressFile
+from tenantry.config.kv import KvNamespaceFile
 from tenantry.config.plans import PlanFile
 from tenantry.control import BundleStore, Store, create_app, metadata
 from tenantry.errors import InvocationError
@@ -118,6 +119,7 @@ def test_the_keys_of_a_platform_file(reference: dict[str, str]) -> None:
         "worker": platform._Worker,
         "egress": EgressFile,
         "limits": PlanFile,
+        "kv_namespace": KvNamespaceFile,
     }
     assert written == {name: {field.name for field in msgspec.structs.fields(kind)} for name, kind in kinds.items()}
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tenantry.services import ServiceSettings
+from tenantry.services.d1.backup import back_up
 from tenantry.services.d1.binding import D1Binding
 from tenantry.services.d1.errors import QueryFailed
 from tenantry.services.d1.model import Statement
 from tenantry.services.d1.service import D1Service
+from tenantry.services.snapshot import Snapshot
 
 __all__ = ["SERVICE", "D1Binding", "D1Service", "QueryFailed", "Statement"]
 
@@ -17,6 +21,9 @@ class _Factory:
 
     def __call__(self, settings: ServiceSettings) -> D1Service:
         return D1Service.from_settings(settings)
+
+    def back_up(self, folder: Path, target: Path, snapshot: Snapshot) -> None:
+        back_up(folder, target, snapshot)
 
 
 SERVICE = _Factory()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantry.errors import BindingError, TenantryError
+from tenantry.errors import BindingError, StorageError, StorageFull, TenantryError
 
 __all__ = [
     "AUTHORIZATION",
@@ -39,6 +39,7 @@ OVERLOADED: Final = "D1 DB is overloaded. Too many requests queued."
 TIMED_OUT: Final = "D1 DB storage operation exceeded timeout which caused object to be reset."
 OUT_OF_MEMORY: Final = "D1 DB's isolate exceeded its memory limit and was reset."
 DATABASE_FULL: Final = "Exceeded maximum DB size."
+DISK_FULL: Final = "database or disk is full: SQLITE_FULL"
 STORAGE_FAILED: Final = "Internal error in D1 DB storage caused object to be reset."
 STARTUP_FAILED: Final = "Internal error while starting up D1 DB storage caused object to be reset."
 CONNECTION_LOST: Final = "Network connection lost."
@@ -63,7 +64,14 @@ def result_too_large(bytes_max: int) -> QueryFailed:
 
 
 def d1_error(text: object) -> BindingError:
-    return BindingError(f"D1_ERROR: {text}")
+    return _kind_of(text)(f"D1_ERROR: {text}")
+
+
+def _kind_of(text: object) -> type[BindingError]:
+    """For the edges that answer a broken disk and a full one with statuses of their own."""
+    if str(text) == DISK_FULL:
+        return StorageFull
+    return StorageError if str(text) in (STORAGE_FAILED, STARTUP_FAILED) else BindingError
 
 
 def type_error(type_name: str, value: object) -> BindingError:
@@ -72,4 +80,4 @@ def type_error(type_name: str, value: object) -> BindingError:
 
 def exec_error(first_line: str, text: object) -> BindingError:
     """The number is always 1 and the line always the first: D1's service reports one failure for the whole text."""
-    return BindingError(f"D1_EXEC_ERROR: Error in line 1: {first_line}: {text}")
+    return _kind_of(text)(f"D1_EXEC_ERROR: Error in line 1: {first_line}: {text}")

@@ -76,6 +76,9 @@ ROWS_CHUNK_MAX: Final = 256
 ROWS_CHUNK_BYTES: Final = 64 * KIB
 """Rows are taken from SQLite in chunks of about this size, so that the bound on results is looked at in between."""
 
+DISK_FREE_BYTES_MIN: Final = MIB
+"""A write that found no room on a disk with less than this did so for want of disk, not because of its own limit."""
+
 SAFE_INTEGER_MAX: Final = 2**53 - 1
 """Number.MAX_SAFE_INTEGER."""
 

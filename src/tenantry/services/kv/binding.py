@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from tenantry.services.kv.errors import argument_type_error, refused, type_error
+from tenantry.services.kv.errors import Reason, StorageError, argument_type_error, refused, storage_refused, type_error
 from tenantry.services.kv.limits import INLINE_BYTES_MAX, RESULT_INLINE_BYTES_MAX
 from tenantry.services.kv.model import Entry
 from tenantry.services.kv.service import Namespace
@@ -47,6 +47,8 @@ class _Listing(msgspec.Struct, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 
+_VERBS = {"put": "PUT", "delete": "DELETE", "getMany": "GET_BULK"}
+
 
 class KvBinding:
     """One namespace, as Workers reach it. See `tenantry.services.Binding`."""
@@ -69,7 +71,10 @@ class KvBinding:
         handler = self._methods.get(method) if isinstance(method, str) else None
         if handler is None:
             raise type_error("The KV namespace has no such method.")
-        return await handler(args)
+        try:
+            return await handler(args)
+        except StorageError as error:
+            raise storage_refused(_VERBS.get(method, "GET"), error) from error
 
     async def _get(self, args: list[Any]) -> _Body | None:
         key, cache_ttl = _arguments("get", args, 1, 2)
@@ -95,7 +100,7 @@ class KvBinding:
         _check_str("get", 2, kind, absent=True)
         _check_int("get", 3, cache_ttl)
         if kind is not None and kind not in ("text", "json"):
-            raise refused("GET_BULK", 400, f'"{kind[:64]}" is not a valid type. Use "json" or "text"')
+            raise refused("GET_BULK", 400, f'"{kind[:64]}" is not a valid type. Use "json" or "text"', Reason.BULK)
         entries = await self.namespace.get_many(keys, cache_ttl)
         results: list[Any] = []
         inline_bytes = 0

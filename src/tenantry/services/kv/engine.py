@@ -6,12 +6,16 @@ Time is an argument, in whole seconds since 1970.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from tenantry.services.kv.model import Entry, KeyPage
+from tenantry.services.kv.model import Entry, KeyPage, Usage
 from tenantry.streams import ByteStream
 
-__all__ = ["KvEngine", "KvStore"]
+__all__ = ["KvEngine", "KvStore", "Late"]
+
+Late = bytes | None | Callable[[], bytes | None]
+"""Metadata, or who knows it once the value was read: in a form, the value can come first."""
 
 
 class KvStore(Protocol):
@@ -22,6 +26,8 @@ class KvStore(Protocol):
     Writes to one key take effect one after the other: one that starts after another returned wins over it.
 
     A cancelled call leaves the store consistent; a cancelled write may or may not have been done.
+
+    Once the namespace was deleted, every method raises `errors.NamespaceGone`, for ever.
     """
 
     async def get(self, key: bytes, now: int) -> Entry | None:
@@ -33,13 +39,16 @@ class KvStore(Protocol):
         ...
 
     async def put(
-        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: bytes | None, now: int
+        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: Late, now: int
     ) -> None:
         """Replaces the whole entry, expiration and metadata too.
 
         A stream is read to its end before anything becomes visible, and never held in memory whole by an engine that
         has a disk. When the stream raises, the entry stays as it was and the error passes through. The engine does not
         close the stream.
+
+        Metadata that is a function is asked for once the value was read to its end; what it raises is as if the stream
+        had raised it.
         """
         ...
 
@@ -58,6 +67,10 @@ class KvStore(Protocol):
         """At least 16 random bytes that belong to this namespace alone, and stay as long as it holds an entry."""
         ...
 
+    async def usage(self) -> Usage:
+        """Exact totals of all writes that returned, kept by each write in its transaction. As cheap as a `get`."""
+        ...
+
 
 class KvEngine(Protocol):
     """All the namespaces of one account, named by ids that are safe as file names."""
@@ -67,7 +80,18 @@ class KvEngine(Protocol):
         ...
 
     async def delete(self, namespace_id: str) -> None:
-        """Removes the namespace with its bytes. Idempotent. Streams that are still open break off."""
+        """Removes the namespace with its bytes. Idempotent, and for ever, across restarts too: no id is used twice.
+
+        Streams that are still open break off.
+        """
+        ...
+
+    async def sweep(self, now: int) -> None:
+        """Gives the space of what has expired back, also in namespaces that nobody uses.
+
+        A namespace that cannot be read is passed over; StorageError where none can be found. Takes its time, and leaves
+        room for others meanwhile.
+        """
         ...
 
     async def aclose(self) -> None:

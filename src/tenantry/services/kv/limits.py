@@ -1,7 +1,4 @@
-"""Every limit of KV, with its unit and where the number comes from.
-
-Cloudflare also allows one write a second to a key. Here a store commits on one machine and needs no such limit.
-"""
+"""Every limit of KV, with its unit and where the number comes from."""
 
 from __future__ import annotations
 
@@ -14,6 +11,16 @@ BULK_KEYS_MAX = 100
 BULK_BYTES_MAX = 25 * 1024 * 1024
 EXPIRATION_SECONDS_MIN = 60
 CACHE_SECONDS_MIN = 30
+
+# Cloudflare, "How KV works". Only where a namespace is set to be as slow: here every read is current otherwise.
+EDGE_CACHE_SECONDS = 60
+
+# Cloudflare: one write a second to a key. Likewise only there.
+WRITE_SECONDS_MIN = 1
+
+# What such a namespace remembers of reads, and of listings.
+EDGE_CACHE_BYTES_MAX = 32 * 1024 * 1024
+EDGE_PAGES_MAX = 64
 
 # workerd reads option numbers as a C++ `int`.
 NUMBER_MIN = -(2**31)
@@ -30,13 +37,16 @@ CURSOR_TAG_BYTES = 16
 CURSOR_CHARACTERS_MAX = (CURSOR_TAG_BYTES + KEY_BYTES_MAX + 2) // 3 * 4
 
 assert INLINE_BYTES_MAX < RESULT_INLINE_BYTES_MAX < BULK_BYTES_MAX
-assert INLINE_BYTES_MAX < VALUE_BYTES_MAX
+assert INLINE_BYTES_MAX < VALUE_BYTES_MAX < EDGE_CACHE_BYTES_MAX
 
 # The embedded engine.
 
 # A namespace costs two to three SQLite connections and six descriptors while it is open.
 NAMESPACES_OPEN_MAX = 256
 THREADS_MAX = 4
+
+# Objects of namespaces that were used, a kilobyte each, so that a call does not make them anew.
+BINDINGS_KEPT_MAX = 4096
 
 # Big values lie in rows of this size: what one stream holds in memory, in either direction.
 CHUNK_BYTES = 256 * 1024
@@ -51,6 +61,12 @@ WAITING_BYTES_MAX = 32 * 1024 * 1024
 # What one transaction clears away besides its own work.
 SWEEP_ENTRIES_MAX = 128
 SWEEP_BLOBS_MAX = 4
+
+# How often expired entries of namespaces that nobody writes to are looked for.
+SWEEP_SECONDS = 60
+
+# After the start each namespace is looked at once for them, with this pause between two.
+SWEEP_PAUSE_SECONDS = 0.05
 
 # A file that is more than half empty, and by this many pages of 4 KiB, is made smaller, so many pages at a time.
 FREE_PAGES_MIN = 4096

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tenantry.streams import ByteStream
 
-__all__ = ["Entry", "Key", "KeyPage"]
+__all__ = ["Entry", "Key", "KeyPage", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,13 @@ class Entry:
     """What is stored under a key.
 
     `value` is bytes up to `limits.INLINE_BYTES_MAX` and a stream above; whoever gets the entry closes the stream.
-    `metadata` is JSON text in UTF-8, or None where the entry has none.
+    `metadata` is JSON text in UTF-8, or None where the entry has none; `expiration` is in seconds since 1970, or None.
     """
 
     value: bytes | ByteStream
     size_bytes: int
     metadata: bytes | None
+    expiration: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,14 @@ class KeyPage:
 
     keys: list[Key]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a namespace holds. `size_bytes` counts keys, values and metadata, and nothing that the store adds.
+
+    An entry counts from its write until it is replaced, deleted, or swept after its expiration.
+    """
+
+    keys: int
+    size_bytes: int

@@ -10,14 +10,16 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
-from tenantry.errors import StreamError
+from tenantry.errors import BindingError, StreamError
 from tenantry.services.kv import limits
+from tenantry.services.kv.consistency import Edge
 from tenantry.services.kv.cursor import open_cursor_untrusted, seal_cursor
 from tenantry.services.kv.engine import KvStore
-from tenantry.services.kv.errors import refused, type_error
-from tenantry.services.kv.model import Entry, Key
+from tenantry.services.kv.errors import Reason, refused, type_error
+from tenantry.services.kv.model import Entry, Key, Usage
 from tenantry.streams import ByteStream
 
 __all__ = ["Namespace", "Page"]
@@ -34,46 +36,48 @@ class Page:
 class Namespace:
     """One namespace, for the binding and for the control plane alike.
 
-    Raises `BindingError` for what the caller did wrong, `StorageError` for what the disk did.
+    Raises `BindingError` for what the caller did wrong, `StorageError` for what the disk did (`NamespaceGone` once the
+    namespace was deleted). `edge` is what stands between it and the store, if it is not to be strongly consistent.
     """
 
-    def __init__(self, store: KvStore, clock: Callable[[], float]) -> None:
+    def __init__(self, store: KvStore, clock: Callable[[], float], edge: Edge | None = None) -> None:
         self._store = store
         self._clock = clock
-        # Set when the namespace is deleted while Workers still hold it: a late write must not bring it back.
-        self._deleted = False
-
-    def mark_deleted(self) -> None:
-        self._deleted = True
+        self._edge = edge
 
     async def get(self, key: str, cache_ttl: int | None = None) -> Entry | None:
         """Who gets an entry with a stream closes it."""
         name = _key_untrusted(key, "GET")
         if cache_ttl is not None:
             _check_cache_ttl(cache_ttl, "GET")
-        self._check_alive("GET")
+        if self._edge is not None:
+            return await self._edge.get(self._store, name, self._clock(), cache_ttl)
         return await self._store.get(name, int(self._clock()))
 
     async def get_many(self, keys: list[str], cache_ttl: int | None = None) -> dict[str, Entry | None]:
         """The entries in the order of `keys`, each key once. Not one moment of the store: as if got one by one."""
         if not keys:
-            raise refused("GET_BULK", 400, "You must request a minimum of 1 key")
+            raise refused("GET_BULK", 400, "You must request a minimum of 1 key", Reason.BULK)
         if len(keys) > limits.BULK_KEYS_MAX:
-            raise refused("GET_BULK", 400, f"You can request a maximum of {limits.BULK_KEYS_MAX} keys")
+            raise refused("GET_BULK", 400, f"You can request a maximum of {limits.BULK_KEYS_MAX} keys", Reason.BULK)
         if cache_ttl is not None:
             _check_cache_ttl(cache_ttl, "GET_BULK")
         names = {key: _key_untrusted(key, "GET_BULK") for key in keys}
-        self._check_alive("GET_BULK")
-        now = int(self._clock())
+        now = self._clock()
         entries: dict[str, Entry | None] = {}
         size_bytes = 0
         try:
             for key, name in names.items():
-                entry = entries[key] = await self._store.get(name, now)
+                if self._edge is not None:
+                    entry = await self._edge.get(self._store, name, now, cache_ttl)
+                else:
+                    entry = await self._store.get(name, int(now))
+                entries[key] = entry
                 if entry is not None:
                     size_bytes += entry.size_bytes
                     if size_bytes > limits.BULK_BYTES_MAX:
-                        raise refused("GET_BULK", 413, "Total size of request exceeds the limit of 25MB")
+                        text = "Total size of request exceeds the limit of 25MB"
+                        raise refused("GET_BULK", 413, text, Reason.VALUE_LENGTH)
                 if len(entries) % limits.LOOP_VALUES_MAX == 0:
                     # Reads run on the event loop: let others have it between a few of them.
                     await asyncio.sleep(0)
@@ -91,52 +95,75 @@ class Namespace:
         *,
         expiration: int | None = None,
         expiration_ttl: int | None = None,
-        metadata: str | None = None,
+        metadata: str | Callable[[], str | None] | None = None,
     ) -> None:
-        """Replaces the entry. `metadata` is JSON text. The stream stays the caller's to close."""
+        """Replaces the entry. The stream stays the caller's to close.
+
+        `metadata` is JSON text, or a function that is asked for it once the value was read to its end.
+        """
         name = _key_untrusted(key, "PUT")
-        now = int(self._clock())
+        time = self._clock()
+        now = int(time)
         expires = _expiration(expiration, expiration_ttl, now)
-        encoded_metadata = None if metadata is None else _metadata_untrusted(metadata)
-        length = len(value) if isinstance(value, bytes) else value.length
-        if length is not None and length > limits.VALUE_BYTES_MAX:
-            _refuse_length(length)
-        self._check_alive("PUT")
+        encoded_metadata = partial(_late_metadata, metadata) if callable(metadata) else _metadata_untrusted(metadata)
+        _check_value_length(len(value) if isinstance(value, bytes) else value.length)
+        if self._edge is not None:
+            self._edge.admit_write("PUT", name, time)
         if not isinstance(value, bytes):
             value = _BoundedStream(value)
         await self._store.put(name, value, expires, encoded_metadata, now)
 
+    def check_put(
+        self,
+        key: str,
+        value_bytes: int,
+        *,
+        expiration: int | None = None,
+        expiration_ttl: int | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """Raises BindingError if `put` would refuse it now: for who writes many and wants to write all or none."""
+        _key_untrusted(key, "PUT")
+        _expiration(expiration, expiration_ttl, int(self._clock()))
+        _metadata_untrusted(metadata)
+        _check_value_length(value_bytes)
+
     async def delete(self, key: str) -> None:
         name = _key_untrusted(key, "DELETE")
-        self._check_alive("DELETE")
-        await self._store.delete(name, int(self._clock()))
+        time = self._clock()
+        if self._edge is not None:
+            self._edge.admit_write("DELETE", name, time)
+        await self._store.delete(name, int(time))
 
     async def list(self, prefix: str = "", limit: int | None = None, cursor: str | None = None) -> Page:
+        """A page of the keys that begin with `prefix`. A cursor is good for the prefix it was given out for."""
         encoded_prefix = _text_untrusted(prefix, "GET")
         _check_length(encoded_prefix, "GET")
         if limit is None:
             limit = limits.LIST_KEYS_MAX
         elif limit > limits.LIST_KEYS_MAX:
             text = f"Please specify an integer less than {limits.LIST_KEYS_MAX}."
-            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}")
+            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}", Reason.LIMIT)
         elif limit < 1:
             text = "Please specify an integer greater than 0."
-            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}")
-        self._check_alive("GET")
+            raise refused("GET", 400, f"Invalid key_count_limit of {_shown(limit)}. {text}", Reason.LIMIT)
         after: bytes | None = None
         if cursor:
             try:
-                after = open_cursor_untrusted(cursor, await self._store.secret())
+                after = open_cursor_untrusted(cursor, encoded_prefix, await self._store.secret())
             except ValueError as error:
-                raise refused("GET", 400, "Invalid cursor. Use the cursor of the page before.") from error
-        page = await self._store.list(encoded_prefix, after, limit, int(self._clock()))
+                text = "Invalid cursor. Use the cursor of the page before, with the same prefix."
+                raise refused("GET", 400, text, Reason.CURSOR) from error
+        if self._edge is not None:
+            page = await self._edge.list(self._store, encoded_prefix, after, limit, self._clock())
+        else:
+            page = await self._store.list(encoded_prefix, after, limit, int(self._clock()))
         if not page.more:
             return Page(page.keys, None)
-        return Page(page.keys, seal_cursor(page.keys[-1].name, await self._store.secret()))
+        return Page(page.keys, seal_cursor(encoded_prefix, page.keys[-1].name, await self._store.secret()))
 
-    def _check_alive(self, verb: str) -> None:
-        if self._deleted:
-            raise refused(verb, 404, "namespace not found")
+    async def usage(self) -> Usage:
+        return await self._store.usage()
 
 
 class _BoundedStream:
@@ -152,16 +179,20 @@ class _BoundedStream:
         try:
             chunk = await self._inner.read(min(size_max, allowed))
         except StreamError as error:
-            raise refused("PUT", 400, "The value broke off before its end.") from error
+            raise _broke_off() from error
         self._seen_bytes += len(chunk)
         if self._seen_bytes > limits.VALUE_BYTES_MAX:
             _refuse_length(self._seen_bytes)
         if not chunk and self.length is not None and self._seen_bytes != self.length:
-            raise refused("PUT", 400, "The value broke off before its end.")
+            raise _broke_off()
         return chunk
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _broke_off() -> BindingError:
+    return refused("PUT", 400, "The value broke off before its end.", Reason.VALUE)
 
 
 def _shown(number: int) -> str:
@@ -176,13 +207,13 @@ def _text_untrusted(text: str, verb: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise refused(verb, 400, "Could not URL-decode key name") from error
+        raise refused(verb, 400, "Could not URL-decode key name", Reason.KEY) from error
 
 
 def _check_length(name: bytes, verb: str) -> None:
     if len(name) > limits.KEY_BYTES_MAX:
         text = f"UTF-8 encoded length of {len(name)} exceeds key length limit of {limits.KEY_BYTES_MAX}."
-        raise refused(verb, 414, text)
+        raise refused(verb, 414, text, Reason.KEY_LENGTH)
 
 
 def _key_untrusted(key: str, verb: str) -> bytes:
@@ -199,7 +230,7 @@ def _check_cache_ttl(cache_ttl: int, verb: str) -> None:
     """Nothing is cached here, every read is current; the rule holds so that what runs here runs there."""
     if cache_ttl < limits.CACHE_SECONDS_MIN:
         text = f"Cache TTL must be at least {limits.CACHE_SECONDS_MIN}."
-        raise refused(verb, 400, f"Invalid cache_ttl of {_shown(cache_ttl)}. {text}")
+        raise refused(verb, 400, f"Invalid cache_ttl of {_shown(cache_ttl)}. {text}", Reason.CACHE_TTL)
 
 
 def _check_number(number: int) -> None:
@@ -215,19 +246,20 @@ def _expiration(expiration: int | None, expiration_ttl: int | None, now: int) ->
         _check_number(expiration_ttl)
         given = f"Invalid expiration_ttl of {expiration_ttl}."
         if expiration_ttl <= 0:
-            raise refused("PUT", 400, f"{given} Please specify integer greater than 0.")
+            raise refused("PUT", 400, f"{given} Please specify integer greater than 0.", Reason.EXPIRATION_TTL)
         if expiration_ttl < soonest:
-            raise refused("PUT", 400, f"{given} Expiration TTL must be at least {soonest}.")
+            text = f"{given} Expiration TTL must be at least {soonest}."
+            raise refused("PUT", 400, text, Reason.EXPIRATION_TTL)
         return now + expiration_ttl
     if expiration is not None:
         _check_number(expiration)
         given = f"Invalid expiration of {expiration}."
         if expiration <= now:
             text = "Please specify integer greater than the current number of seconds since the UNIX epoch."
-            raise refused("PUT", 400, f"{given} {text}")
+            raise refused("PUT", 400, f"{given} {text}", Reason.EXPIRATION)
         if expiration < now + soonest:
             text = f"Expiration times must be at least {soonest} seconds in the future."
-            raise refused("PUT", 400, f"{given} {text}")
+            raise refused("PUT", 400, f"{given} {text}", Reason.EXPIRATION)
         return expiration
     return None
 
@@ -236,18 +268,31 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _metadata_untrusted(metadata: str) -> bytes:
+def _late_metadata(metadata: Callable[[], str | None]) -> bytes | None:
+    return _metadata_untrusted(metadata())
+
+
+def _metadata_untrusted(metadata: str | None) -> bytes | None:
     """Metadata is checked to be JSON on its way in, so that listings can copy it out unread."""
+    if metadata is None:
+        return None
     try:
         encoded = metadata.encode("utf-8")
         if len(encoded) > limits.METADATA_BYTES_MAX:
             text = f"Metadata length of {len(encoded)} exceeds limit of {limits.METADATA_BYTES_MAX}."
-            raise refused("PUT", 413, text)
+            raise refused("PUT", 413, text, Reason.METADATA)
         json.loads(metadata, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise refused("PUT", 400, "Metadata must be valid JSON.") from error
+        raise refused("PUT", 400, "Metadata must be valid JSON.", Reason.METADATA) from error
     return encoded
 
 
+def _check_value_length(length: int | None) -> None:
+    if length is not None and length > limits.VALUE_BYTES_MAX:
+        _refuse_length(length)
+
+
 def _refuse_length(length: int) -> NoReturn:
-    raise refused("PUT", 413, f"Value length of {length} exceeds limit of {limits.VALUE_BYTES_MAX}.")
+    raise refused(
+        "PUT", 413, f"Value length of {length} exceeds limit of {limits.VALUE_BYTES_MAX}.", Reason.VALUE_LENGTH
+    )

@@ -11,7 +11,7 @@
     abortMultipartUpload(key, uploadId)                  -> None
 
 An object is `{"key", "version", "size", "etag", "uploaded", "checksums", "storageClass", "httpMetadata",
-"customMetadata", "range"?}`; a list entry has the two metadata fields only if `include` names them.
+"customMetadata", "range"?, "ssecKeyMd5"?}`; a list entry has the two metadata fields only if `include` names them.
 `{"object", "body": None}` is a get whose conditions failed. Options are R2's own; see `options.py` for Headers.
 """
 
@@ -22,8 +22,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from tenantry.errors import StorageError
 from tenantry.services.r2.engine import Bucket
-from tenantry.services.r2.errors import BucketGone, r2_error, type_error
+from tenantry.services.r2.errors import BucketGone, r2_error, storage_refused, type_error
 from tenantry.services.r2.limits import DELETE_KEYS_MAX, INLINE_RESULT_BYTES_MAX, SCAN_ROWS_PER_TURN
 from tenantry.services.r2.model import ObjectRecord, Window
 from tenantry.services.r2.options import (
@@ -33,7 +34,7 @@ from tenantry.services.r2.options import (
     part_number,
     parts_argument,
     put_options,
-    refuse_ssec,
+    ssec_key,
     valid_key,
     valid_token,
 )
@@ -69,13 +70,15 @@ class R2Binding:
             return await handler(self, *args)
         except BucketGone as error:
             raise r2_error(method, 10006) from error
+        except StorageError as error:
+            raise storage_refused(method, error) from error
         finally:
             for stream in _streams(args):
                 await stream.aclose()
 
     async def _head(self, key: object, options: object = None) -> Any:
         name = valid_key("head", key)
-        refuse_ssec("head", option_mapping(options))
+        ssec_key(option_mapping(options))  # checked, and of no effect: the record is not under the key
         record = await self._rules.head(name)
         return None if record is None else _object(record, window=Window(0, record.size))
 
@@ -131,8 +134,8 @@ class R2Binding:
         part = part_number(number)
         name = valid_key(action, key)
         token = valid_token(action, upload_id, 10024)
-        refuse_ssec(action, option_mapping(options))
-        etag = await self._rules.upload_part(name, token, part, _body(action, value))
+        key_of_body = ssec_key(option_mapping(options))
+        etag = await self._rules.upload_part(name, token, part, _body(action, value), key_of_body)
         return {"partNumber": part, "etag": etag}
 
     async def _complete_upload(self, key: object, upload_id: object, parts: object) -> Any:
@@ -197,6 +200,8 @@ def _object(
         result["customMetadata"] = dict(metadata.custom)
     if window is not None:
         result["range"] = {"offset": window.offset, "length": window.length}
+    if record.ssec_key_md5 is not None:
+        result["ssecKeyMd5"] = record.ssec_key_md5
     return result
 
 

@@ -21,23 +21,32 @@ from tenantry.services.r2.model import (
     ObjectMetadata,
     ObjectRecord,
     PartRecord,
+    UploadQuery,
     UploadRecord,
+    Usage,
     Window,
 )
+from tenantry.services.r2.settings import BucketSettings
 from tenantry.streams import ByteStream
 
 __all__ = ["Assembly", "Bucket", "Choose", "Engine", "PutRequest", "StagedBody"]
 
 Choose = Callable[[ObjectRecord], Window | None]
-"""Says which bytes of the object that was found are wanted; None for none of them. May raise; must be pure."""
+"""Says which of the stored bytes of the object that was found are wanted; None for none of them. May raise; is pure.
+
+The window is within what was staged, which for a sealed object is more than its `size`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutRequest:
-    """An object to be stored if `conditions` hold for the one that has the key now."""
+    """An object to be stored if `conditions` hold for the one that has the key now.
+
+    `size` is the object's own; the staged body is larger where it was sealed.
+    """
 
     key: str
     version: str
+    size: int
     etag: str
     uploaded_ms: int
     metadata: ObjectMetadata
@@ -46,9 +55,10 @@ class PutRequest:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What becomes of a completed upload: these parts in this order, under this etag."""
+    """What becomes of a completed upload: these parts in this order, under this etag, with this beside it."""
 
     parts: Sequence[PartRecord]
+    metadata: ObjectMetadata
     etag: str
     version: str
     uploaded_ms: int
@@ -82,8 +92,9 @@ class Bucket(Protocol):
         """
         ...
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
-        """Takes in exactly `size` bytes; memory stays flat however many they are. The caller closes the stream.
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+        """Takes in exactly `size` bytes (None: all there are); memory stays flat however many they are. The caller
+        closes the stream.
 
         Raises StreamError when the stream ends early, goes on after `size` bytes, or breaks off; nothing is kept then.
         """
@@ -97,19 +108,54 @@ class Bucket(Protocol):
         """Deletes the objects that are there, all in one step."""
         ...
 
+    async def delete_versions(self, versions: Sequence[tuple[str, str]]) -> int:
+        """Deletes those objects (key, version) that still have that version, in one step. How many there were."""
+        ...
+
+    async def change_storage_class(self, versions: Sequence[tuple[str, str]], storage_class: str) -> None:
+        """Gives those objects (key, version) that still have that version another class. All else of them stays."""
+        ...
+
     async def list(self, query: ListQuery) -> ListPage:
         """One page. It may hold fewer than `limit` entries and still have a `next_start`."""
         ...
 
-    async def create_upload(self, upload: UploadRecord, expired_before_ms: int) -> None:
-        """Remembers an upload. Uploads created before `expired_before_ms` may be dropped on this occasion."""
+    async def cursor_secret(self) -> bytes:
+        """16 random bytes that are this bucket's for as long as it lives; empty where nothing was ever written."""
+        ...
+
+    async def usage(self) -> Usage:
+        """What the bucket holds at this moment, exactly, for the price of a look-up: every write counts."""
+        ...
+
+    async def settings(self) -> BucketSettings:
+        """The bucket's settings. As cheap as a look-up in memory when the bucket is open."""
+        ...
+
+    async def change_settings(self, change: Callable[[BucketSettings], BucketSettings]) -> BucketSettings:
+        """Replaces the settings, in one step with reading them, and gives the new ones. `change` may run on any thread.
+
+        What it raises is raised here and changes nothing.
+        """
+        ...
+
+    async def create_upload(self, upload: UploadRecord, forget_before_ms: int) -> None:
+        """Remembers an upload. May drop ended ones that were created before `forget_before_ms` on this occasion."""
+        ...
+
+    async def list_uploads(self, query: UploadQuery) -> Sequence[UploadRecord]:
+        """At most `limit` open uploads, in order."""
+        ...
+
+    async def list_parts(self, upload_id: str, after: int, limit: int) -> Sequence[PartRecord]:
+        """At most `limit` parts of an open upload with a number above `after`, in order. Empty if there is none."""
         ...
 
     async def find_upload(self, upload_id: str) -> UploadRecord | None:
         """The upload, also when it ended; None when it never was, or is forgotten."""
         ...
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
         """Stores a part in place of one with the same number. False, and discarded, if the upload is not open."""
         ...
 
@@ -127,6 +173,13 @@ class Bucket(Protocol):
         """Ends an open upload and drops its parts. No effect on another."""
         ...
 
+    async def tidy(self) -> int:
+        """Gives back space that nothing refers to, and removes bodies that no record names. How many bodies.
+
+        There should never be such a body. It takes as long as the bucket has bodies, in a thread.
+        """
+        ...
+
 
 class Engine(Protocol):
     """The buckets of one account."""
@@ -135,8 +188,16 @@ class Engine(Protocol):
         """The bucket of that name, which is a safe file name. Cheap; touches no disk."""
         ...
 
-    async def delete_bucket(self, name: str) -> None:
-        """Removes the bucket and all its bytes. No effect if there is none. A later `bucket` finds it empty."""
+    async def bucket_names(self) -> Sequence[str]:
+        """The buckets that were written to and not deleted since, in any order; perhaps also some that were read."""
+        ...
+
+    async def delete_bucket(self, name: str, *, if_empty: bool = False) -> bool:
+        """Removes the bucket and all its bytes. No effect if there is none. A later `bucket` finds it empty.
+
+        `if_empty`: only if it holds no object, which no write can change in between; False where it does. Uploads that
+        are open do not keep it.
+        """
         ...
 
     async def aclose(self) -> None:

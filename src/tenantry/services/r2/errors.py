@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantry.errors import BindingError
+from tenantry.errors import BindingError, StorageError, StorageFull
 
 __all__ = [
     "BucketGone",
+    "R2Error",
     "checksum_mismatch",
     "r2_error",
     "range_error",
+    "ssec_error",
+    "storage_refused",
     "type_error",
 ]
 
@@ -29,29 +32,84 @@ _TEXTS: Final = {
     10025: "One or more of the specified parts could not be found.",
     10029: "Metadata missing or invalid",
     10039: "The requested range is not satisfiable",
-    10042: "SSE-C (ssecKey) is not available on this platform. Leave the option out.",
     10048: "There was a problem with the multipart upload.",
     10062: "The storage class is not valid: use Standard or InfrequentAccess.",
     100100: "Your proposed upload exceeds the maximum allowed object size.",
 }
 
 
+_SSEC: Final = {
+    "key missing": (
+        (
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to "
+            "retrieve the object."
+        ),
+        10029,
+    ),
+    "wrong key": ("Access Denied", 10003),
+    "not encrypted": ("The encryption parameters are not applicable to this object.", 10029),
+    "part key missing": (
+        (
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate "
+            "encryption parameters."
+        ),
+        10029,
+    ),
+    "wrong part key": (
+        "The provided encryption parameters did not match the ones used originally to encrypt the object.",
+        10029,
+    ),
+    "upload not encrypted": (
+        (
+            "The multipart upload initiate did not request encryption. Please resend the request without sending "
+            "encryption parameters."
+        ),
+        10029,
+    ),
+}
+"""R2 documents none of these: the texts are S3's, the codes R2's for InvalidArgument and AccessDenied."""
+
+
 class BucketGone(Exception):
     """The bucket was deleted, or the service closed, while the operation ran. Engines raise it; rules translate it."""
 
 
-def r2_error(action: str, code: int) -> BindingError:
+def storage_refused(action: str, error: StorageError) -> StorageError:
+    """What an engine could not do, in the words of an operation."""
+    if isinstance(error, StorageFull):
+        return StorageFull(f"{action}: Insufficient storage: the disk of this platform is full. (10001)")
+    return StorageError(f"{action}: {_TEXTS[10001]} (10001)")
+
+
+class R2Error(BindingError):
+    """An error with one of R2's codes. Other edges than a Worker's binding have their own words around `text`."""
+
+    def __init__(self, action: str, text: str, code: int) -> None:
+        super().__init__(f"{action}: {text} ({code})")
+        self.text = text
+        self.code = code
+
+
+def r2_error(action: str, code: int) -> R2Error:
     """The error of `action` with one of R2's codes."""
-    return BindingError(f"{action}: {_TEXTS[code]} ({code})")
+    return R2Error(action, _TEXTS[code], code)
 
 
-def checksum_mismatch(action: str, algorithm: str, given: bytes, actual: bytes) -> BindingError:
+def checksum_mismatch(action: str, algorithm: str, given: bytes, actual: bytes) -> R2Error:
     """10037: the body is not what the caller's checksum says."""
-    return BindingError(
-        f"{action}: The {algorithm} checksum you specified did not match what we received.\n"
+    return R2Error(
+        action,
+        f"The {algorithm} checksum you specified did not match what we received.\n"
         f"You provided a {algorithm} checksum with value: {given.hex()}\n"
-        f"Actual {algorithm} was: {actual.hex()} (10037)"
+        f"Actual {algorithm} was: {actual.hex()}",
+        10037,
     )
+
+
+def ssec_error(action: str, what: str) -> R2Error:
+    """A call whose customer key (SSE-C) is not that of the object or upload."""
+    text, code = _SSEC[what]
+    return R2Error(action, text, code)
 
 
 def type_error(message: str) -> BindingError:

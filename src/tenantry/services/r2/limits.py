@@ -27,11 +27,53 @@ PART_BYTES_MIN: Final = 5 * MIB
 PART_NUMBER_MAX: Final = 10_000
 """Cloudflare."""
 
-UPLOAD_DAYS_MAX: Final = 7
-"""An upload that nobody completes is dropped after that. Cloudflare's default."""
+UPLOAD_DAYS_DEFAULT: Final = 7
+"""An upload that nobody completes is dropped after that, unless the bucket's lifecycle says otherwise. Cloudflare."""
+
+ENDED_UPLOAD_DAYS: Final = 7
+"""Ours: how long it is remembered that an upload was completed or aborted."""
 
 UPLOAD_ID_CHARACTERS_MAX: Final = 256
 """Ours: what a worker may send as an upload id or a part's etag; those that we make are shorter."""
+
+SSEC_KEY_BYTES: Final = 32
+"""A customer's own key (SSE-C). Cloudflare."""
+
+SEALED_CHUNK_BYTES: Final = 64 * KIB
+"""Ours: an object under a customer's key is sealed in pieces of this size, so that a range opens few of them."""
+
+CORS_RULES_MAX: Final = 100
+"""Of a bucket. Cloudflare documents none; S3 has 100."""
+
+CORS_AGE_SECONDS_MAX: Final = 86_400
+"""How long a browser may keep the answer to a preflight. Cloudflare."""
+
+LIFECYCLE_RULES_MAX: Final = 1000
+"""Of a bucket. Cloudflare."""
+
+SETTINGS_TEXT_CHARACTERS_MAX: Final = 1024
+"""Ours: an id, origin, header or prefix in a bucket's settings."""
+
+SETTINGS_LIST_ITEMS_MAX: Final = 100
+"""Ours: origins, methods or headers of one CORS rule, storage classes of one lifecycle rule."""
+
+SWEEP_HOURS: Final = 12
+"""Ours: how often each bucket's lifecycle is carried out and its folder tidied. Cloudflare promises a day."""
+
+SWEEP_START_SECONDS: Final = 300
+"""Ours: how long after its start a host sweeps for the first time."""
+
+SWEEP_PAUSE_SECONDS: Final = 0.01
+"""Ours: between two buckets, so that the sweep of 100,000 of them is not felt."""
+
+SWEEP_DELETES_PER_STEP: Final = 1000
+"""Ours: objects that expire in one commit."""
+
+SWEEP_CHECKS_PER_TURN: Final = 20_000
+"""Ours: rules times objects that a sweep looks at before it gives the event loop back, some 5 ms."""
+
+FREE_BYTES_MIN: Final = MIB
+"""Ours: an index gives space back to the disk once it has more than this, and a quarter of itself, unused."""
 
 DELETE_KEYS_MAX: Final = 1000
 """Keys in one delete. Cloudflare."""

@@ -12,13 +12,18 @@ from tenantry.services.r2.limits import LIST_LIMIT_MAX
 
 __all__ = [
     "ALGORITHMS",
+    "DEFAULT_STORAGE_CLASS",
+    "STORAGE_CLASSES",
+    "Encryption",
     "ListPage",
     "ListQuery",
     "ObjectMetadata",
     "ObjectRecord",
     "PartRecord",
+    "UploadQuery",
     "UploadRecord",
     "UploadState",
+    "Usage",
     "Window",
     "key_bytes",
 ]
@@ -33,21 +38,40 @@ ALGORITHMS: Final = {
 """Option name to R2's spelling and digest size in bytes. The names are hashlib's too."""
 
 
+STORAGE_CLASSES: Final = ("Standard", "InfrequentAccess")
+
+DEFAULT_STORAGE_CLASS: Final = ""
+"""In what a caller asks for: whatever the bucket has as its default. No stored object has it."""
+
+
+class Encryption(msgspec.Struct, frozen=True, array_like=True):
+    """How an object under a customer's own key (SSE-C) is sealed: see `ssec.py`. The key itself is kept nowhere.
+
+    `part_bytes` is the size, before sealing, of each part but the last; of the whole for an object of one part.
+    """
+
+    key_md5: bytes
+    salt: bytes
+    part_bytes: int = 0
+
+
 class ObjectMetadata(msgspec.Struct, frozen=True, array_like=True):
     """What is kept beside the bytes. It is also the stored form: add fields at the end, with a default.
 
     `http` has R2's names (`contentType`, ...) with text values, and `cacheExpiry` in milliseconds since 1970.
+    `checksums` and `encryption` are the rules' to fill in: in what a caller asks for they have no effect.
     """
 
-    storage_class: str = "Standard"
+    storage_class: str = DEFAULT_STORAGE_CLASS
     http: dict[str, str | int] = {}
     custom: dict[str, str] = {}
     checksums: dict[str, bytes] = {}
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """An object without its bytes. `version` is 32 hex digits and differs for every put."""
+    """An object without its bytes. `version` is 32 hex digits and differs for every put. `size` is before sealing."""
 
     key: str
     version: str
@@ -55,6 +79,12 @@ class ObjectRecord:
     etag: str
     uploaded_ms: int
     metadata: ObjectMetadata
+
+    @property
+    def ssec_key_md5(self) -> str | None:
+        """The MD5 of the customer's key in hex, or None where the object has none."""
+        encryption = self.metadata.encryption
+        return None if encryption is None else encryption.key_md5.hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +116,39 @@ class UploadRecord:
 
 @dataclass(frozen=True, slots=True)
 class PartRecord:
-    """One uploaded part. `etag` is an opaque token, not a digest."""
+    """One uploaded part. `etag` is an opaque token, not a digest. `size` and `md5` are before sealing."""
 
     number: int
     etag: str
     md5: bytes
     size: int
+    uploaded_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadQuery:
+    """Open uploads in the order of their keys and, for one key, of their ids. `after` is where the last page ended."""
+
+    prefix: bytes = b""
+    after: tuple[bytes, str] = (b"", "")
+    limit: int = LIST_LIMIT_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a bucket holds. Bytes are those of bodies, as their owners count them: before sealing."""
+
+    objects: int = 0
+    object_bytes: int = 0
+    uploads: int = 0
+    """Open ones."""
+    upload_bytes: int = 0
+    """Of the parts of open uploads."""
+
+    @property
+    def bytes(self) -> int:
+        """All that counts against a quota."""
+        return self.object_bytes + self.upload_bytes
 
 
 @dataclass(frozen=True, slots=True)

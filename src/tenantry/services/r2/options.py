@@ -26,9 +26,10 @@ from tenantry.services.r2.limits import (
     LIST_TEXT_CHARACTERS_MAX,
     METADATA_BYTES_MAX,
     PART_NUMBER_MAX,
+    SSEC_KEY_BYTES,
     UPLOAD_ID_CHARACTERS_MAX,
 )
-from tenantry.services.r2.model import ALGORITHMS, ObjectMetadata
+from tenantry.services.r2.model import ALGORITHMS, DEFAULT_STORAGE_CLASS, STORAGE_CLASSES, ObjectMetadata
 from tenantry.services.r2.ranges import WHOLE, RangeRequest, range_from_header, range_from_object
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
     "part_number",
     "parts_argument",
     "put_options",
-    "refuse_ssec",
+    "ssec_key",
     "valid_key",
     "valid_token",
 ]
@@ -55,21 +56,26 @@ _HTTP_FIELDS: Final = {
 }
 _HEADERS_MAX: Final = 256
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+_LOWER_HEX: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
+    """`ssec_key` is the customer's own key, 32 bytes."""
+
     conditions: Conditions = UNCONDITIONAL
     range: RangeRequest = WHOLE
+    ssec_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PutOptions:
-    """`checksum` is an algorithm's name and the digest that the caller expects."""
+    """`checksum` is an algorithm's name and the digest that the caller expects; `ssec_key` as in GetOptions."""
 
     metadata: ObjectMetadata = field(default_factory=ObjectMetadata)
     conditions: Conditions = UNCONDITIONAL
     checksum: tuple[str, bytes] | None = None
+    ssec_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +145,26 @@ def option_mapping(value: object) -> Mapping[Any, Any]:
     return value
 
 
-def refuse_ssec(action: str, options: Mapping[Any, Any]) -> None:
-    """SSE-C: the format is checked as R2 checks it, and then it is refused."""
+def ssec_key(options: Mapping[Any, Any]) -> bytes | None:
+    """The customer's own key: 32 bytes, or as many in lower-case hex."""
     key = options.get("ssecKey")
     if key is None:
-        return
+        return None
     if isinstance(key, str):
-        if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        if len(key) != 2 * SSEC_KEY_BYTES or not set(key) <= _LOWER_HEX:
             raise type_error("SSE-C Key has invalid format")
-    elif not isinstance(key, bytes):
+        return bytes.fromhex(key)
+    if not isinstance(key, bytes):
         raise type_error("SSE-C Key has invalid format")
-    elif len(key) != 32:
+    if len(key) != SSEC_KEY_BYTES:
         raise type_error("SSE-C Key must be 32 bytes in length")
-    raise r2_error(action, 10042)
+    return key
 
 
 def get_options(value: object) -> GetOptions:
     """The options of `get`."""
     options = option_mapping(value)
-    refuse_ssec("get", options)
+    key = ssec_key(options)
     wanted = options.get("range")
     if wanted is None:
         chosen = WHOLE
@@ -165,7 +172,7 @@ def get_options(value: object) -> GetOptions:
         chosen = range_from_header(headers["range"]) if "range" in headers else WHOLE
     else:
         chosen = range_from_object(option_mapping(wanted))
-    return GetOptions(_conditions(options), chosen)
+    return GetOptions(_conditions(options), chosen, key)
 
 
 def _conditions(options: Mapping[Any, Any]) -> Conditions:
@@ -196,19 +203,19 @@ def _headers(value: object, name: str) -> dict[str, str] | None:
 def put_options(action: str, value: object) -> PutOptions:
     """The options of `put` and, less the conditions and the checksum, of `createMultipartUpload`."""
     options = option_mapping(value)
-    refuse_ssec(action, options)
+    key = ssec_key(options)
     if action != "put":
-        return PutOptions(_metadata(action, options))
+        return PutOptions(_metadata(action, options), ssec_key=key)
     conditions = _conditions(options)
     checksum = _checksum(options)
-    return PutOptions(_metadata(action, options), conditions, checksum)
+    return PutOptions(_metadata(action, options), conditions, checksum, key)
 
 
 def _metadata(action: str, options: Mapping[Any, Any]) -> ObjectMetadata:
     storage_class = options.get("storageClass")
     if storage_class is None:
-        storage_class = "Standard"
-    elif storage_class not in ("Standard", "InfrequentAccess"):
+        storage_class = DEFAULT_STORAGE_CLASS
+    elif storage_class not in STORAGE_CLASSES:
         raise r2_error(action, 10062)
     http, http_bytes = _http_metadata(action, options.get("httpMetadata"))
     custom, custom_bytes = _custom_metadata(action, options.get("customMetadata"))

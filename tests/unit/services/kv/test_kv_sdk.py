@@ -11,9 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from workers._bindings.base import ReadableStream
-from workers._bindings.kv import KvNamespace, _float_text
+from workers._bindings.kv import _float_text
 from workers._errors import JsException
-from workers._web.blob import Blob
 from workers._web.buffers import Uint8Array
 from workers._web.raw import JSNULL
 from workers.rpc import JsDict
@@ -51,15 +50,6 @@ async def test_what_is_put_comes_back_as_text(kv: Any, value: Any, text: str) ->
     assert await kv.get("key") == text
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, {}, [1], {1}, Blob(["x"]), object(), datetime(2030, 1, 1, tzinfo=UTC), 1j])
-async def test_other_objects_are_refused_as_values(kv: Any, value: Any) -> None:
-    with pytest.raises(JsException) as raised:
-        await kv.put("key", value)
-    assert str(raised.value) == (
-        "TypeError: KV put() accepts only strings, ArrayBuffers, ArrayBufferViews, and ReadableStreams as values."
-    )
-
-
 @pytest.mark.parametrize("value", [(1, 2), bytearray(b"x")])
 async def test_what_python_alone_has_never_gets_there(kv: Any, value: Any) -> None:
     with pytest.raises(TypeError, match=r"<class '(tuple|bytearray)'> cannot be sent over RPC\."):
@@ -67,21 +57,6 @@ async def test_what_python_alone_has_never_gets_there(kv: Any, value: Any) -> No
 
 
 class TestGet:
-    async def test_a_missing_key_is_none_in_every_type(self, kv: Any) -> None:
-        for kind in (None, "text", "json", "arrayBuffer", "stream"):
-            assert await kv.get("nothing", kind) is None
-
-    async def test_the_type_is_a_string_a_dict_or_a_keyword(self, kv: Any) -> None:
-        await kv.put("key", "[1, 2.0, 2.5]")
-        for value in (
-            await kv.get("key", "json"),
-            await kv.get("key", {"type": "json"}),
-            await kv.get("key", {"type": "json", "cacheTtl": 60}),
-            await kv.get("key", type="json"),
-            await kv.get("key", type="json", cache_ttl=60),
-        ):
-            assert value == [1, 2, 2.5]
-
     async def test_json_has_javascripts_values(self, kv: Any) -> None:
         await kv.put("key", '{"a": {"b": [2.0, 1e2, 9007199254740991, 9007199254740993, -0.5, null, true]}}')
         value = await kv.get("key", "json")
@@ -133,20 +108,8 @@ class TestGet:
             )
         assert stub.calls == []
 
-    async def test_cache_ttl_has_a_minimum(self, kv: Any) -> None:
-        with pytest.raises(JsException, match="KV GET failed: 400 Invalid cache_ttl of 29"):
-            await kv.get("key", cacheTtl=29)
-
 
 class TestMetadata:
-    @pytest.mark.parametrize("value", [0, "", False, [], {}, {"a": [1, 2.5, None, {"b": "é"}]}, "text"])
-    async def test_metadata_is_any_json_value(self, kv: Any, value: Any) -> None:
-        await kv.put("key", "value", metadata=value)
-        found = await kv.getWithMetadata("key")
-        assert found == {"value": "value", "metadata": value, "cacheStatus": None}
-        assert found.metadata == value
-        assert (await kv.list())["keys"] == [{"name": "key", "metadata": value}]
-
     async def test_without_metadata_or_without_entry_it_is_none(self, kv: Any) -> None:
         await kv.put("key", "1", {"metadata": None})
         assert await kv.get_with_metadata("key", "json") == {"value": 1, "metadata": None, "cacheStatus": None}
@@ -158,12 +121,6 @@ class TestMetadata:
         assert stub.calls[-1][1][4] == '[2,null,"2030-01-02T03:04:05.678Z","\\ud800",{"1":null}]'
         assert (await kv.getWithMetadata("key")).metadata[3] == "\ud800"
 
-    async def test_its_length_counts_as_utf8(self, kv: Any) -> None:
-        await kv.put("key", "value", metadata="é" * 511)
-        with pytest.raises(JsException) as raised:
-            await kv.put("key", "value", metadata="é" * 512)
-        assert str(raised.value) == "Error: KV PUT failed: 413 Metadata length of 1026 exceeds limit of 1024."
-
     async def test_what_json_cannot_write_is_a_type_error(self, kv: Any) -> None:
         circle: list[Any] = []
         circle.append(circle)
@@ -173,96 +130,11 @@ class TestMetadata:
             assert raised.value.name == "TypeError"
 
 
-class TestExpiration:
-    @pytest.mark.parametrize(
-        ("options", "expiration"),
-        [
-            ({"expirationTtl": 60}, NOW + 60),
-            ({"expiration_ttl": 90.9}, NOW + 90),
-            ({"expirationTtl": "120"}, NOW + 120),
-            ({"expiration": NOW + 600}, NOW + 600),
-            ({"expiration": NOW + 600, "expirationTtl": 60}, NOW + 60),
-            ({"expirationTtl": None}, None),
-        ],
-    )
-    async def test_numbers_are_coerced(self, kv: Any, options: dict[str, Any], expiration: int | None) -> None:
-        await kv.put("key", "value", **options)
-        [key] = (await kv.list())["keys"]
-        assert key.get("expiration") == expiration
-
-    @pytest.mark.parametrize("ttl", ["soon", float("nan"), {}, 0.9, False, "", "1_000"])
-    async def test_what_is_no_number_is_zero(self, kv: Any, ttl: Any) -> None:
-        with pytest.raises(JsException) as raised:
-            await kv.put("key", "value", expirationTtl=ttl)
-        assert raised.value.message == (
-            "KV PUT failed: 400 Invalid expiration_ttl of 0. Please specify integer greater than 0."
-        )
-
-    async def test_the_year_9999_is_out_of_range(self, kv: Any) -> None:
-        for value in (253402300799, 10**400, float("inf"), -(2**31) - 1):
-            with pytest.raises(JsException) as raised:
-                await kv.put("key", "value", {"expiration": value})
-            assert raised.value.name == "TypeError"
-
-
 class TestList:
-    async def test_the_result_reads_like_cloudflares(self, kv: Any) -> None:
-        for key in ("a:1", "a:2", "b:1"):
-            await kv.put(key, "value")
-        page = await kv.list(prefix="a:", limit=1)
-        assert isinstance(page, JsDict)
-        assert page["keys"][0].name == "a:1"
-        assert page.list_complete is False
-        assert page.cacheStatus is None
-        rest = await kv.list({"prefix": "a:", "cursor": page.cursor})
-        assert [key["name"] for key in rest["keys"]] == ["a:2"]
-        assert rest.list_complete is True
-        assert "cursor" not in rest
-        assert page.to_py()["keys"] == [{"name": "a:1"}]
-
-    @pytest.mark.parametrize("limit", [0, -1, None, "x", float("nan")])
-    async def test_a_limit_that_is_not_positive_is_the_default(self, kv: Any, limit: Any) -> None:
-        for key in "abc":
-            await kv.put(key, "value")
-        assert len((await kv.list(limit=limit))["keys"]) == 3
-
-    async def test_a_limit_above_1000_is_refused(self, kv: Any) -> None:
-        with pytest.raises(JsException, match="Invalid key_count_limit of 1001"):
-            await kv.list(limit=1001)
-
     async def test_a_large_page_arrives_whole(self, kv: Any) -> None:
         for index in range(300):
             await kv.put(f"{index:0300}", "value")
         assert len((await kv.list())["keys"]) == 300
-
-
-class TestMany:
-    async def test_a_list_of_keys_gives_a_dict_in_their_order(self, kv: Any) -> None:
-        await kv.put("a", "1", metadata={"m": 1})
-        await kv.put("b", "x" * 70_000)
-        found = await kv.get(["b", "nothing", "a", "b"])
-        assert list(found.items()) == [("b", "x" * 70_000), ("nothing", None), ("a", "1")]
-        assert await kv.get(["a", "nothing"], "json") == {"a": 1, "nothing": None}
-        assert await kv.getWithMetadata(["a", "nothing"], {"type": "json"}) == {
-            "a": {"value": 1, "metadata": {"m": 1}},
-            "nothing": None,
-        }
-
-    @pytest.mark.parametrize(
-        ("keys", "kind", "message"),
-        [
-            ([], None, "400 You must request a minimum of 1 key"),
-            (["k"] * 101, None, "400 You can request a maximum of 100 keys"),
-            (["k"], "stream", '400 "stream" is not a valid type. Use "json" or "text"'),
-            (["big", "k"], "json", "400 At least one of the requested keys corresponds to a non-json value"),
-        ],
-    )
-    async def test_refusals(self, kv: Any, keys: list[str], kind: str | None, message: str) -> None:
-        await kv.put("k", "no json")
-        await kv.put("big", json.dumps("x" * 70_000))
-        with pytest.raises(JsException) as raised:
-            await kv.get(keys, kind)
-        assert str(raised.value) == f"Error: KV GET_BULK failed: {message}"
 
 
 class TestKeys:
@@ -309,13 +181,6 @@ class TestStreams:
     async def test_a_value_of_26_mib_is_refused_unread(self, kv: Any) -> None:
         with pytest.raises(JsException, match="KV PUT failed: 413 Value length of 26214401 exceeds limit of 26214400"):
             await kv.put("key", b"x" * (25 * 1024 * 1024 + 1))
-
-
-def test_the_wrapper_behaves_like_an_object_of_javascript(kv: Any) -> None:
-    assert KvNamespace.type_name == "KvNamespace"
-    assert kv
-    with pytest.raises(TypeError, match="'KvNamespace' object is not iterable"):
-        iter(kv)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -12,10 +13,10 @@ from typing import Any
 import apsw
 import pytest
 
-from tenantry.errors import BindingError, StreamError
-from tenantry.services import ServiceSettings
-from tenantry.services.kv import SERVICE, KvService, SqliteEngine, StorageError
-from tenantry.services.kv.limits import CHUNK_BYTES, FREE_PAGES_MIN, SWEEP_ENTRIES_MAX
+from tenantry.errors import BindingError, StorageFull, StreamError
+from tenantry.services import ServiceSettings, kv
+from tenantry.services.kv import SERVICE, KvService, SqliteEngine, StorageError, Usage
+from tenantry.services.kv.limits import CHUNK_BYTES, FREE_PAGES_MIN, SWEEP_ENTRIES_MAX, VALUE_BYTES_MAX
 from tenantry.streams import read_all
 
 BIG = b"b" * (CHUNK_BYTES * 2 + 1)
@@ -51,6 +52,7 @@ class NeverEndingStream:
     def __init__(self, first: int) -> None:
         self.left = first
         self.waiting = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def read(self, size_max: int) -> bytes:
         if self.left > 0:
@@ -58,7 +60,7 @@ class NeverEndingStream:
             self.left -= size
             return b"n" * size
         self.waiting.set()
-        await asyncio.Event().wait()
+        await self.released.wait()
         return b""
 
     async def aclose(self) -> None:
@@ -71,7 +73,8 @@ class TestFiles:
         assert await call(service, "n", "get", "key") is None
         assert json.loads(await call(service, "n", "list"))["keys"] == []
         await call(service, "n", "delete", "key")
-        await service.delete("n")
+        assert await service.open("n").namespace.usage() == Usage(0, 0)
+        await service.sweep()
         await service.aclose()
         assert list(tmp_path.iterdir()) == []
 
@@ -82,12 +85,41 @@ class TestFiles:
         assert [path.name for path in (tmp_path / "kv").iterdir()] == ["n.sqlite3"]
         assert (tmp_path / "kv").stat().st_mode & 0o077 == 0
 
-    async def test_deleting_a_namespace_removes_its_file(self, service: KvService, tmp_path: Path) -> None:
+    async def test_deleting_a_namespace_leaves_an_empty_file_that_says_so(
+        self, service: KvService, tmp_path: Path
+    ) -> None:
         await call(service, "n", "put", "key", BIG)
         await call(service, "m", "put", "key", b"other")
         await service.delete("n")
         await service.delete("n")
-        assert {path.name.partition(".")[0] for path in (tmp_path / "kv").iterdir()} == {"m"}
+        assert {path.name for path in (tmp_path / "kv").glob("n*")} == {"n.sqlite3.deleted"}
+        assert (tmp_path / "kv" / "n.sqlite3.deleted").stat().st_size == 0
+
+    @pytest.mark.parametrize("written", [False, True])
+    async def test_a_deleted_namespace_stays_so_after_a_restart(self, tmp_path: Path, written: bool) -> None:
+        service = open_service(tmp_path)
+        if written:
+            await call(service, "n", "put", "key", b"value")
+        await service.delete("n")
+        await service.aclose()
+        service = open_service(tmp_path)
+        for method, args in (("get", ["key"]), ("put", ["key", b"value"]), ("delete", ["key"]), ("list", [])):
+            with pytest.raises(BindingError, match="404 namespace not found"):
+                await call(service, "n", method, *args)
+        await service.aclose()
+        assert not (tmp_path / "kv" / "n.sqlite3").exists()
+
+    async def test_an_upload_into_a_namespace_that_is_deleted_is_told_so(
+        self, service: KvService, tmp_path: Path
+    ) -> None:
+        stream = NeverEndingStream(CHUNK_BYTES)
+        upload = asyncio.ensure_future(call(service, "n", "put", "key", stream))
+        await stream.waiting.wait()
+        await service.delete("n")
+        stream.released.set()
+        with pytest.raises(BindingError, match="KV PUT failed: 404 namespace not found"):
+            await upload
+        assert not (tmp_path / "kv" / "n.sqlite3").exists()
 
     @pytest.mark.parametrize("bad", ["", ".", "..", "../x", "a/b", "a\x00", "-a", "a.sqlite3", "é", "x" * 129, "a\n"])
     async def test_an_id_that_is_no_safe_name_is_refused(self, service: KvService, bad: str) -> None:
@@ -146,8 +178,9 @@ class TestFailures:
         await service.aclose()
         rows(tmp_path, "n", "PRAGMA user_version = 99")
         service = open_service(tmp_path)
-        with pytest.raises(StorageError, match="another version"):
+        with pytest.raises(StorageError, match="KV GET failed: 500") as raised:
             await call(service, "n", "get", "key")
+        assert "another version" in str(raised.value.__cause__)
         await service.aclose()
 
     async def test_a_folder_that_cannot_be_made_fails_the_write(self, tmp_path: Path) -> None:
@@ -161,9 +194,9 @@ class TestFailures:
         await call(service, "n", "put", "key", b"before")
         handle = service._engine._handles["n"]  # type: ignore[attr-defined]
         handle._file._writer.pragma("max_page_count", 40)
-        with pytest.raises(StorageError, match="full"):
+        with pytest.raises(StorageFull, match="KV PUT failed: 507"):
             await call(service, "n", "put", "big", BIG)
-        with pytest.raises(StorageError, match="full"):
+        with pytest.raises(StorageFull, match="KV PUT failed: 507"):
             await call(service, "n", "put", "key", b"x" * 60_000 * 4)
         assert await call(service, "n", "get", "key") == b"before"
         handle._file._writer.pragma("max_page_count", 100_000)
@@ -175,8 +208,9 @@ class TestFailures:
         await service.aclose()
         await service.aclose()
         for method, args in (("get", ["key"]), ("put", ["key", b"value"]), ("delete", ["key"]), ("list", [])):
-            with pytest.raises(StorageError, match="closed"):
+            with pytest.raises(StorageError) as raised:
                 await call(service, "n", method, *args)
+            assert "closed" in str(raised.value.__cause__)
 
     async def test_closing_finishes_the_writes_that_were_accepted(self, tmp_path: Path) -> None:
         service = open_service(tmp_path)
@@ -316,6 +350,76 @@ class TestClearing:
         assert rows(tmp_path, "n", "SELECT key FROM entries") == [(b"stays",)]
         await service.aclose()
 
+    async def test_expired_entries_are_swept_where_nobody_writes_any_more(self, tmp_path: Path) -> None:
+        service = open_service(tmp_path)
+        count = SWEEP_ENTRIES_MAX + 10
+        for name in ("n", "m"):
+            await asyncio.gather(*(call(service, name, "put", f"key{index}", b"v", None, 60) for index in range(count)))
+            await call(service, name, "put", "big", BIG, None, 60)
+            await call(service, name, "put", "stays", b"value", None, 1000)
+        await service.sweep()
+        assert await service.open("n").namespace.usage() == Usage(count + 2, sum_of(tmp_path, "n"))
+        await service.aclose()
+
+        # As after a restart: nobody has used them, and one of them is never used.
+        service = open_service(tmp_path, now=1_800_000_061)
+        assert await call(service, "n", "get", "key0") is None
+        await service.sweep()
+        assert await self.chunks(service, tmp_path) == 0
+        assert list(service._engine._handles) == ["n"], "who was not in use is not kept open"  # type: ignore[attr-defined]
+        assert rows(tmp_path, "m", "SELECT key FROM entries") == [(b"stays",)]
+        assert rows(tmp_path, "m", "SELECT count(*) FROM chunks") == [(0,)]
+        assert await service.open("n").namespace.usage() == Usage(1, len("stays") + len("value"))
+        await service.aclose()
+
+    async def test_a_sweep_looks_only_at_namespaces_with_something_to_clear_away(self, tmp_path: Path) -> None:
+        now = 1_800_000_000.0
+        engine = SqliteEngine(tmp_path / "kv", sync_full=False, open_max=1)
+        service = KvService(ServiceSettings(tmp_path), engine=engine, clock=lambda: now)
+        await call(service, "expires", "put", "key", b"v", None, 60)
+        await call(service, "stays", "put", "key", b"v")
+        await call(service, "gone", "put", "key", b"v", None, 60)
+        await service.delete("gone")
+        now += 100
+        assert set(engine._due) == {"expires"}
+        await service.sweep()
+        assert rows(tmp_path, "expires", "SELECT count(*) FROM entries") == [(0,)]
+        assert engine._due == {}
+        await service.aclose()
+
+    async def test_a_namespace_that_cannot_be_read_does_not_stop_a_sweep(self, tmp_path: Path) -> None:
+        service = open_service(tmp_path)
+        await call(service, "n", "put", "key", b"v", None, 60)
+        await service.aclose()
+        for name in ("a", "z"):
+            (tmp_path / "kv" / f"{name}.sqlite3").write_bytes(b"no database at all" * 1000)
+        service = open_service(tmp_path, now=1_800_000_061)
+        await service.sweep()
+        await service.aclose()
+        assert rows(tmp_path, "n", "SELECT count(*) FROM entries") == [(0,)]
+
+    async def test_what_a_crash_left_of_an_upload_is_swept_too(self, tmp_path: Path) -> None:
+        service = open_service(tmp_path)
+        await call(service, "n", "put", "key", b"value")
+        await service.aclose()
+        rows(tmp_path, "n", "INSERT INTO garbage VALUES (7); INSERT INTO chunks VALUES (7 * 1024, x'00')")
+        service = open_service(tmp_path)
+        await service.sweep()
+        await service.aclose()
+        assert rows(tmp_path, "n", "SELECT * FROM garbage UNION SELECT place FROM chunks") == []
+
+    async def test_it_sweeps_by_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kv, "SWEEP_SECONDS", 0)
+        now = 1_800_000_000.0
+        engine = SqliteEngine(tmp_path / "kv", sync_full=False)
+        service = KvService(ServiceSettings(tmp_path), engine=engine, clock=lambda: now)
+        await call(service, "n", "put", "key", b"v", None, 60)
+        now += 61
+        async with asyncio.timeout(60):
+            while (await service.open("n").namespace.usage()).keys:
+                await asyncio.sleep(0)
+        await service.aclose()
+
     async def test_a_file_that_is_mostly_empty_shrinks(self, service: KvService, tmp_path: Path) -> None:
         for index in range(4):
             await call(service, "n", "put", f"key{index}", b"x" * 10_000_000)
@@ -336,6 +440,41 @@ class TestClearing:
         assert await self.chunks(service, tmp_path) == 6
         assert rows(tmp_path, "n", "SELECT * FROM garbage") == []
         await service.aclose()
+
+
+def sum_of(folder: Path, namespace: str) -> int:
+    """What the totals say, counted the long way."""
+    [(size,)] = rows(folder, namespace, "SELECT sum(length(key) + size + ifnull(length(metadata), 0)) FROM entries")
+    return int(size)
+
+
+async def test_a_value_of_25_mib_passes_in_and_out_without_being_held(service: KvService) -> None:
+    class Value:
+        length = None
+
+        def __init__(self) -> None:
+            self.left = VALUE_BYTES_MAX
+
+        async def read(self, size_max: int) -> bytes:
+            size = min(size_max, self.left)
+            self.left -= size
+            return bytes(size)
+
+        async def aclose(self) -> None:
+            pass
+
+    tracemalloc.start()
+    try:
+        await call(service, "n", "put", "key", Value())
+        body = await call(service, "n", "get", "key")
+        size = 0
+        while chunk := await body.read(64 * 1024):
+            size += len(chunk)
+        await body.aclose()
+        assert size == VALUE_BYTES_MAX
+        assert tracemalloc.get_traced_memory()[1] < 3 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_thousand_concurrent_writes_lose_nothing(service: KvService) -> None:
@@ -394,6 +533,10 @@ async def test_calls_that_are_cancelled_anywhere_leave_a_sound_store(tmp_path: P
     await service.aclose()
     for namespace in "abc":
         assert rows(tmp_path, namespace, "PRAGMA integrity_check") == [("ok",)]
+        assert rows(tmp_path, namespace, "SELECT keys FROM usage") == rows(
+            tmp_path, namespace, "SELECT count(*) FROM entries"
+        )
+        assert rows(tmp_path, namespace, "SELECT bytes FROM usage") == [(sum_of(tmp_path, namespace),)]
         assert rows(tmp_path, namespace, "SELECT * FROM garbage") == []
         assert (
             rows(

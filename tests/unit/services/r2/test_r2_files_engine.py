@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tenantry.errors import BindingError, StreamError
+from tenantry.errors import BindingError, StorageFull, StreamError
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engines.files import reading
 from tenantry.services.r2.engines.files.index import IndexWriter
@@ -311,7 +311,7 @@ async def test_a_full_disk_stores_nothing_and_tells_nothing(engine, bucket, body
             raise OSError(28, "No space left on device")
 
         patched.setattr(f"os.{call}", fail)
-        with pytest.raises(OSError, match="No space left"):  # not for the Worker: the host makes a reference of it
+        with pytest.raises(StorageFull, match=r"^put: Insufficient storage"):
             await bucket.call("put", ["key", bytes(100_000)])
     assert (await bucket.call("get", ["key"]))["body"] == b"before"
     await engine.aclose()

@@ -15,6 +15,9 @@ import pytest
 from tenantry.errors import ConfigError
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engines.files import FilesEngine
+from tenantry.services.r2.model import Usage
+from tenantry.services.r2.service import BucketRules, Swept
+from tenantry.streams import BytesStream
 
 WRITER = """
 import asyncio, hashlib, sys
@@ -168,3 +171,81 @@ async def test_closing_finishes_the_writes_that_were_begun(open_engine) -> None:
     kept = {outcome["key"] for outcome in done if isinstance(outcome, dict)}
     found = (await R2Binding(open_engine().bucket("bucket")).call("list", []))["objects"]
     assert kept | {"first"} == {entry["key"] for entry in found}
+
+
+def size_of(folder: Path) -> int:
+    """What a folder takes on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+async def test_orphaned_bodies_are_found_and_removed_while_the_bucket_is_in_use(
+    open_engine, tmp_path: Path, body_files
+) -> None:
+    engine = open_engine()
+    bucket, rules = R2Binding(engine.bucket("bucket")), BucketRules(engine.bucket("bucket"))
+    await bucket.call("put", ["kept", b"k" * 50_000])
+    await bucket.call("put", ["read", b"r" * 70_000])
+    kept = body_files()
+    reading = (await bucket.call("get", ["read"]))["body"]
+    await bucket.call("delete", ["read"])  # condemned, and kept for its reader
+    # As an index that was restored from an older copy leaves them.
+    bodies = tmp_path / "r2" / "bucket" / "bodies"
+    for name in ("0" * 32, "f" * 32):
+        (bodies / name[0] / name).write_bytes(b"orphan")
+    (bodies / "0" / "not-ours.txt").write_bytes(b"left alone")
+
+    class Slow(BytesStream):
+        async def read(self, size_max: int) -> bytes:
+            data = await super().read(20_000)
+            if not data:
+                started.set()
+                await go_on.wait()
+            return data
+
+    started, go_on = asyncio.Event(), asyncio.Event()
+    put = asyncio.create_task(bucket.call("put", ["coming", Slow(b"c" * 50_000)]))
+    await started.wait()
+    swept = await rules.sweep()
+    go_on.set()
+    await put
+    assert swept.orphaned_bodies == 2
+    assert await rules.sweep() == Swept()
+    await reading.aclose()
+    assert [entry["key"] for entry in (await bucket.call("list", []))["objects"]] == ["coming", "kept"]
+    assert (await bucket.call("get", ["kept"]))["body"] == b"k" * 50_000
+    assert (await bucket.call("get", ["coming"]))["body"] == b"c" * 50_000
+    await engine.aclose()
+    left = body_files()
+    assert kept[0] in left or kept[1] in left
+    assert sorted(path.name for path in left if len(path.name) != 32) == ["not-ours.txt"]
+    assert len(left) == 3
+
+
+async def test_the_space_of_what_was_deleted_comes_back(open_engine, tmp_path: Path, body_files) -> None:
+    engine = open_engine()
+    bucket, rules = R2Binding(engine.bucket("bucket")), BucketRules(engine.bucket("bucket"))
+    await bucket.call("put", ["kept", b"k"])
+    for first in range(0, 400, 100):
+        small = (bucket.call("put", [f"small-{number}", b"s" * 16_000]) for number in range(first, first + 100))
+        await asyncio.gather(*small)
+    for number in range(3):
+        await bucket.call("put", [f"large-{number}", b"l" * 1_000_000])
+    for number in range(3):
+        upload = (await bucket.call("createMultipartUpload", ["upload"]))["uploadId"]
+        part = await bucket.call("uploadPart", ["upload", upload, 1, b"p" * 1_000_000])
+        if number == 0:
+            await bucket.call("abortMultipartUpload", ["upload", upload])
+        if number == 1:
+            await bucket.call("completeMultipartUpload", ["upload", upload, [part]])
+    await bucket.call("put", ["large-0", b"in place of the first"])
+    folder = tmp_path / "r2" / "bucket"
+    full = size_of(folder)
+    assert full > 6_400_000 + 4_000_000
+    await bucket.call("delete", [[f"small-{number}" for number in range(400)]])
+    await bucket.call("delete", [["large-0", "large-1", "large-2", "upload"]])
+    await bucket.call("abortMultipartUpload", ["upload", upload])
+    await rules.sweep()
+    await engine.aclose()  # which also empties the write-ahead log
+    assert body_files() == []
+    assert size_of(folder) < 600_000
+    assert await BucketRules(open_engine().bucket("bucket")).usage() == Usage(objects=1, object_bytes=1)

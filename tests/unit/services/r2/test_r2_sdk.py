@@ -251,6 +251,8 @@ async def test_objects_stay_in_the_worker(r2):
     with pytest.raises(KeyError):
         stored["nothing"]
     assert repr(r2) == "[object R2Bucket]"
+    with pytest.raises(JsException, match=r"An R2 bucket binding cannot be serialized\.$"):
+        r2._tenantry_value([])
 
 
 async def test_errors_are_the_host_s(r2):

@@ -42,6 +42,7 @@ _RENAMED_TO_RESERVED: Final = r"SELECT 1 FROM sqlite_schema WHERE name LIKE '\_c
 
 _STORAGE_ERRORS: Final = (
     apsw.CantOpenError,
+    apsw.CorruptError,
     apsw.IOError,
     apsw.NotADBError,
     apsw.PermissionsError,
@@ -281,7 +282,8 @@ def sqlite_failure(error: BaseException, guard: Guard) -> QueryFailed:
         return QueryFailed(errors.OUT_OF_MEMORY)
     if isinstance(error, apsw.FullError):
         return QueryFailed(errors.DATABASE_FULL)
-    if isinstance(error, _STORAGE_ERRORS):
+    # A virtual table is corrupt where the tenant wrote into what is behind it: that is the tenant's own doing.
+    if isinstance(error, _STORAGE_ERRORS) and getattr(error, "extendedresult", 0) != apsw.SQLITE_CORRUPT_VTAB:
         return Storage(errors.STORAGE_FAILED)
     if isinstance(error, UnicodeError):
         return QueryFailed(errors.NOT_UTF8)

@@ -41,13 +41,18 @@ _log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Where a session finds its database."""
+    """Where a session finds its database. `name` is for the operator's log."""
+
+    name: str
 
     def exists(self) -> bool:
         """Whether the database was ever written."""
 
     def connect(self) -> apsw.Connection:
         """Opens it, creating it durably when it does not exist. Raises `apsw.Error` or `OSError`."""
+
+    def disk_is_full(self) -> bool:
+        """Whether a write that found no room found none on the disk, rather than in the database's own limit."""
 
 
 class SqliteSession:
@@ -215,10 +220,13 @@ class SqliteSession:
 
     def _failure(self, error: BaseException, connection: GuardedConnection) -> QueryFailed:
         failure = sqlite_failure(error, connection.guard)
+        if isinstance(error, apsw.FullError) and self._store.disk_is_full():
+            _log.error("D1 database %s could not be written: the disk is full", self._store.name)
+            return QueryFailed(errors.DISK_FULL)
         if isinstance(failure, Storage):
             self._broken = True
             # The tenant is told that something broke, the operator what.
-            _log.error("a D1 database could not be read or written: %s", error, exc_info=error)
+            _log.error("D1 database %s could not be read or written: %s", self._store.name, error, exc_info=error)
         return failure
 
     def _overdue(self) -> bool:

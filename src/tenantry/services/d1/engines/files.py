@@ -53,11 +53,16 @@ class FileEngine:
 
 class _File:
     def __init__(self, path: Path, durable: bool) -> None:
+        self.name = str(path)
         self._path = path
         self._durable = durable
 
     def exists(self) -> bool:
         return self._path.exists()
+
+    def disk_is_full(self) -> bool:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize < limits.DISK_FREE_BYTES_MIN
 
     def connect(self) -> apsw.Connection:
         new = not self.exists()

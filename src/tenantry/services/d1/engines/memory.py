@@ -43,10 +43,13 @@ class _Memory:
 
     def __init__(self) -> None:
         self._anchor: apsw.Connection | None = None
-        self._name = f"/tenantry-{id(self):x}"
+        self.name = f"/tenantry-{id(self):x}"
 
     def exists(self) -> bool:
         return self._anchor is not None
+
+    def disk_is_full(self) -> bool:
+        return False
 
     def connect(self) -> apsw.Connection:
         if self._anchor is None:
@@ -59,7 +62,7 @@ class _Memory:
             self._anchor = None
 
     def _open(self) -> apsw.Connection:
-        connection = apsw.Connection(f"file:{self._name}?vfs=memdb", flags=_FLAGS)
+        connection = apsw.Connection(f"file:{self.name}?vfs=memdb", flags=_FLAGS)
         connection.set_busy_timeout(limits.BUSY_MILLISECONDS)
         return connection
 

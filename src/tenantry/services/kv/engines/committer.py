@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from tenantry.services.kv.engines.sqlite_file import Committed, Write
 from tenantry.services.kv.limits import COMMIT_BYTES_MAX, COMMIT_WRITES_MAX, WAITING_BYTES_MAX
@@ -46,6 +47,7 @@ class Committer:
         # The latest second that a caller named: what has expired by then may go.
         self._now = 0
         self._left = Committed((), more=False)
+        self._committed = False
         # Callers held back because too much waits, in order; and owners who wait for the end.
         self._held: deque[asyncio.Future[None]] = deque()
         self._idle_waiters: list[asyncio.Future[None]] = []
@@ -53,6 +55,19 @@ class Committer:
     @property
     def busy(self) -> bool:
         return self._running or bool(self._waiting)
+
+    @property
+    def committed(self) -> Committed | None:
+        """What the last commit that was done left, None before the first."""
+        return self._left if self._committed else None
+
+    def sweep(self, now: int) -> None:
+        """Clears away what has expired by now, without a write to do it with."""
+        self._now = max(self._now, now)
+        self._left = replace(self._left, more=True)
+        if not self._running:
+            self._running = True
+            asyncio.get_running_loop().call_soon(self._start)
 
     async def submit(self, write: Write, now: int) -> None:
         """Returns when the write is durable. Cancelled while it waits, it is not done; later, it is."""
@@ -99,9 +114,10 @@ class Committer:
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._left = future.result()
+            self._committed = True
         else:
             # Do not try to clear away again before the next write: the disk may be full.
-            self._left = Committed((), more=False)
+            self._left = Committed((), more=False, due=self._left.due)
         for _, done in batch:
             if done.done():
                 continue

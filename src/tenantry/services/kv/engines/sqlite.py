@@ -7,21 +7,25 @@ folder.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tenantry.services.kv.engine import Late
 from tenantry.services.kv.engines.sqlite_file import NamespaceFile
-from tenantry.services.kv.engines.sqlite_handle import Handle
+from tenantry.services.kv.engines.sqlite_handle import Handle, storage_error
 from tenantry.services.kv.errors import StorageError
-from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, THREADS_MAX
-from tenantry.services.kv.model import Entry, KeyPage
+from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, SWEEP_PAUSE_SECONDS, THREADS_MAX
+from tenantry.services.kv.model import Entry, KeyPage, Usage
 from tenantry.streams import ByteStream
 
-__all__ = ["SqliteEngine"]
+__all__ = ["FILE_SUFFIX", "SqliteEngine"]
 
-_SUFFIX = ".sqlite3"
+_log = logging.getLogger(__name__)
+
+FILE_SUFFIX = ".sqlite3"
 
 
 class SqliteEngine:
@@ -43,6 +47,10 @@ class SqliteEngine:
         self._handles: OrderedDict[str, Handle] = OrderedDict()
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._closed = False
+        # Namespaces with entries that expire, and the second after which there is one to clear away. Of those that
+        # nobody used yet since the start it is not known: a sweep looks at each of them once.
+        self._due: dict[str, int] = {}
+        self._unseen: list[str] | None = None
         # For namespaces that were never written, and so never gave out a cursor.
         self.spare_secret = secrets.token_bytes(32)
 
@@ -52,7 +60,7 @@ class SqliteEngine:
     async def delete(self, namespace_id: str) -> None:
         while await self._wait_closed(namespace_id):
             pass
-        # Whoever comes now waits until the file is gone, and then sees an empty namespace. Cancelled or not, it goes.
+        # Whoever comes now waits until the file is gone, and is then told so. Cancelled or not, it goes.
         await asyncio.shield(self._close(namespace_id, unlink=True))
 
     async def aclose(self) -> None:
@@ -77,7 +85,7 @@ class SqliteEngine:
             if self._closed:
                 raise StorageError("The KV store is closed.")
             if not await self._wait_closed(namespace_id):
-                self._handles[namespace_id] = Handle(self._file(namespace_id), self._executor, self.evict)
+                self._handles[namespace_id] = Handle(self._file(namespace_id), self._executor, self._on_idle)
                 self.evict()
         self._handles.move_to_end(namespace_id)
         handle.users += 1
@@ -91,10 +99,55 @@ class SqliteEngine:
                 if self._handles.get(namespace_id) is handle:
                     del self._handles[namespace_id]
                 if isinstance(error, StorageError):
+                    _log.error("KV namespace %s could not be opened: %s", handle.path, error)
                     raise
-                raise StorageError("The KV store could not be opened.") from error
+                raise storage_error(handle.path, error) from error
             raise
         return handle
+
+    async def sweep(self, now: int) -> None:
+        if self._unseen is None:
+            try:
+                self._unseen = await asyncio.get_running_loop().run_in_executor(self._executor, self._namespaces)
+            except OSError as error:
+                raise storage_error(self._folder, error) from error
+        while self._unseen:
+            await self._sweep_one(self._unseen.pop(), now)
+            # There may be a hundred thousand of them, and nobody waits.
+            await asyncio.sleep(SWEEP_PAUSE_SECONDS)
+        for namespace_id in [name for name, due in self._due.items() if due < now]:
+            await self._sweep_one(namespace_id, now)
+
+    async def _sweep_one(self, namespace_id: str, now: int) -> None:
+        in_use = namespace_id in self._handles
+        try:
+            handle = await self.acquire(namespace_id)
+        except StorageError:
+            # It is in the log, and its users hear of it. Not again before one of them could open it.
+            self._due.pop(namespace_id, None)
+            return
+        try:
+            handle.sweep(now)
+        finally:
+            handle.release()
+        if not in_use and handle.users == 0 and self._handles.get(namespace_id) is handle:
+            # One that nobody uses must not push out one that somebody does.
+            await asyncio.wait([self._close(namespace_id)])
+
+    def _namespaces(self) -> list[str]:
+        return [path.name.removesuffix(FILE_SUFFIX) for path in self._folder.glob(f"*{FILE_SUFFIX}")]
+
+    def _on_idle(self, handle: Handle) -> None:
+        self._note_due(handle)
+        self.evict()
+
+    def _note_due(self, handle: Handle) -> None:
+        namespace_id = handle.path.name.removesuffix(FILE_SUFFIX)
+        due = handle.due
+        if due is None or handle.gone:
+            self._due.pop(namespace_id, None)
+        else:
+            self._due[namespace_id] = due
 
     def evict(self) -> None:
         """Closes the least recently used handles above the limit that nobody uses. Called whenever one falls idle."""
@@ -115,11 +168,14 @@ class SqliteEngine:
     def _close(self, namespace_id: str, *, unlink: bool = False) -> asyncio.Task[None]:
         """Begins to close the handle. The task is owned by `_closing`, and `aclose` waits for it."""
         handle = self._handles.pop(namespace_id, None)
+        if handle is not None:
+            handle.gone = unlink
 
         async def close() -> None:
             try:
                 if handle is not None:
                     await handle.close()
+                    self._note_due(handle)
                 if unlink:
                     loop = asyncio.get_running_loop()
                     await loop.run_in_executor(self._executor, self._file(namespace_id).unlink)
@@ -133,7 +189,7 @@ class SqliteEngine:
         return task
 
     def _file(self, namespace_id: str) -> NamespaceFile:
-        return NamespaceFile(self._folder / f"{namespace_id}{_SUFFIX}", sync_full=self._sync_full)
+        return NamespaceFile(self._folder / f"{namespace_id}{FILE_SUFFIX}", sync_full=self._sync_full)
 
 
 class _SqliteStore:
@@ -156,7 +212,7 @@ class _SqliteStore:
             handle.release()
 
     async def put(
-        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: bytes | None, now: int
+        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: Late, now: int
     ) -> None:
         handle = await self._engine.acquire(self._id)
         try:
@@ -182,5 +238,12 @@ class _SqliteStore:
         handle = await self._engine.acquire(self._id)
         try:
             return handle.secret or self._engine.spare_secret
+        finally:
+            handle.release()
+
+    async def usage(self) -> Usage:
+        handle = await self._engine.acquire(self._id)
+        try:
+            return handle.usage()
         finally:
             handle.release()

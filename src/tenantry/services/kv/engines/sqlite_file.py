@@ -3,6 +3,7 @@
     entries   key → small value, or the number of a blob; metadata, expiration
     chunks    blob × position → up to CHUNK_BYTES of a big value, never changed once written
     garbage   blobs that no entry names: being uploaded, replaced, deleted or expired
+    usage     one row: the number of entries and their bytes, kept by triggers, so that no path can forget it
 
 A big value is a blob. It is written chunk by chunk, in as many transactions as it takes, while `garbage` names it; the
 transaction that makes an entry point to it takes it out of there. Replacing or removing an entry puts the blob back
@@ -27,7 +28,7 @@ from typing import Any, LiteralString, cast
 
 import apsw
 
-from tenantry.services.kv.errors import StorageError
+from tenantry.services.kv.errors import NamespaceGone, StorageError
 from tenantry.services.kv.limits import (
     CHUNK_BYTES,
     FREE_PAGES_MIN,
@@ -42,7 +43,7 @@ __all__ = ["Committed", "KeyRow", "NamespaceFile", "Statement", "Write"]
 # What SQLite takes and gives: None, int, float, str, bytes.
 Statement = tuple[LiteralString, tuple[Any, ...]]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 # WITHOUT ROWID: one descent of the tree finds key and value. Columns that listings need come before the value, which
 # then lies on overflow pages that a listing does not touch.
@@ -70,6 +71,26 @@ _SCHEMA: tuple[LiteralString, ...] = (
     """
     CREATE TRIGGER entry_deleted AFTER DELETE ON entries WHEN OLD.blob IS NOT NULL
     BEGIN INSERT INTO garbage (blob) VALUES (OLD.blob); END
+    """,
+    "CREATE TABLE usage (keys INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
+    "INSERT INTO usage (keys, bytes) VALUES (0, 0)",
+    """
+    CREATE TRIGGER usage_added AFTER INSERT ON entries BEGIN
+        UPDATE usage SET keys = keys + 1,
+            bytes = bytes + length(NEW.key) + NEW.size + ifnull(length(NEW.metadata), 0);
+    END
+    """,
+    """
+    CREATE TRIGGER usage_replaced AFTER UPDATE ON entries BEGIN
+        UPDATE usage SET bytes = bytes + NEW.size - OLD.size
+            + ifnull(length(NEW.metadata), 0) - ifnull(length(OLD.metadata), 0);
+    END
+    """,
+    """
+    CREATE TRIGGER usage_removed AFTER DELETE ON entries BEGIN
+        UPDATE usage SET keys = keys - 1,
+            bytes = bytes - length(OLD.key) - OLD.size - ifnull(length(OLD.metadata), 0);
+    END
     """,
 )
 
@@ -103,6 +124,8 @@ _LIST_GARBAGE: LiteralString = "SELECT blob FROM garbage LIMIT 256"
 _SWEEP: LiteralString = """
     DELETE FROM entries WHERE key IN (SELECT key FROM entries WHERE expiration < ? ORDER BY expiration LIMIT ?)
 """
+_USAGE: LiteralString = "SELECT keys, bytes FROM usage"
+_DUE: LiteralString = "SELECT min(expiration) FROM entries WHERE expiration IS NOT NULL"
 _SHRINK: LiteralString = f"PRAGMA incremental_vacuum({SHRINK_PAGES_MAX})"
 _BLOB_LAST: LiteralString = """
     SELECT max(ifnull((SELECT max(place) FROM chunks), 0) / ?, ifnull((SELECT max(blob) FROM garbage), 0))
@@ -110,6 +133,10 @@ _BLOB_LAST: LiteralString = """
 
 _LOG_SUFFIXES = ("-wal", "-shm")
 _NEW_SUFFIX = ".new"
+
+# An empty file that says that the namespace was deleted. Workers may be bound to it still, after a restart too, and
+# must not bring it back to life.
+_GONE_SUFFIX = ".deleted"
 
 # A write without its value: the key, the metadata and what Python needs for them.
 _WRITE_BYTES = 1024
@@ -146,10 +173,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What is left to clear away: blobs in `garbage`; `more` says that a commit without writes would do more of it."""
+    """What is left to clear away: blobs in `garbage`; `more` says that a commit without writes would do more of it.
+
+    `due` is the second after which there is an expired entry to clear away, None if no entry expires.
+    """
 
     garbage: tuple[int, ...]
     more: bool
+    due: int | None = None
 
 
 def _range(prefix: bytes, after: bytes | None) -> tuple[bytes, bytes]:
@@ -205,6 +236,12 @@ class NamespaceFile:
         self._write_lock = threading.Lock()
         self._thread_lock = threading.Lock()
         self.secret = b""
+        # `Committed.due` as it was when the file was opened; -1: an upload broke off, and its bytes are still here.
+        self.due: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     @property
     def present(self) -> bool:
@@ -212,7 +249,12 @@ class NamespaceFile:
         return self._read_cursor is not None
 
     def open(self) -> None:
-        """Connects the loop's reader, if there is a file. The writer can wait: most opens only read."""
+        """Connects the loop's reader, if there is a file. The writer can wait: most opens only read.
+
+        Raises NamespaceGone where the namespace was deleted.
+        """
+        if Path(f"{self._path}{_GONE_SUFFIX}").exists():
+            raise NamespaceGone
         # An empty file is what a power cut may leave of a first write without `sync_full`.
         if not self._path.exists() or self._path.stat().st_size == 0:
             return
@@ -221,6 +263,10 @@ class NamespaceFile:
             if reader.pragma("user_version") != _SCHEMA_VERSION:
                 raise StorageError("A KV namespace was written by another version of tenantry.")
             self.secret = cast("bytes", reader.execute("SELECT secret FROM secret").fetchall()[0][0])
+            if reader.execute("SELECT 1 FROM garbage LIMIT 1").fetchall():
+                self.due = -1
+            else:
+                self.due = cast("int | None", reader.execute(_DUE).fetchall()[0][0])
         except BaseException:
             reader.close()
             raise
@@ -253,7 +299,7 @@ class NamespaceFile:
             cursor = writer.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                garbage, expired_left = self._apply(writer, cursor, writes, sweep_blobs, now)
+                garbage, expired_left, due = self._apply(writer, cursor, writes, sweep_blobs, now)
                 cursor.execute("COMMIT")
             except BaseException:
                 # SQLite has rolled back by itself after some errors; then there is nothing to roll back.
@@ -263,13 +309,14 @@ class NamespaceFile:
                 raise
             # Only while nobody waits: it moves pages, and who overwrites big values needs the free ones again.
             shrunk = not writes and self._shrink(writer)
-            return Committed(garbage, more=expired_left or (_shrinkable(writer) and (shrunk or bool(writes))))
+            more = expired_left or (_shrinkable(writer) and (shrunk or bool(writes)))
+            return Committed(garbage, more=more, due=due)
 
     @staticmethod
     def _apply(
         writer: apsw.Connection, cursor: apsw.Cursor, writes: Sequence[Write], sweep_blobs: Sequence[int], now: int
-    ) -> tuple[tuple[int, ...], bool]:
-        """The garbage that is left, and whether more entries have expired than were swept."""
+    ) -> tuple[tuple[int, ...], bool, int | None]:
+        """The garbage that is left, whether more entries have expired than were swept, and when the next one does."""
         for write in writes:
             for sql, values in write.statements:
                 cursor.execute(sql, values)
@@ -279,7 +326,8 @@ class NamespaceFile:
         cursor.execute(_SWEEP, (now, SWEEP_ENTRIES_MAX))
         expired_left = writer.changes() == SWEEP_ENTRIES_MAX
         garbage = tuple(cast("int", blob) for (blob,) in cursor.execute(_LIST_GARBAGE))
-        return garbage, expired_left
+        due = cast("int | None", cursor.execute(_DUE).fetchall()[0][0])
+        return garbage, expired_left, due
 
     @staticmethod
     def _shrink(writer: apsw.Connection) -> bool:
@@ -296,6 +344,12 @@ class NamespaceFile:
             return None
         rows = self._read_cursor.execute(_GET, (key,)).fetchall()
         return cast("Row", rows[0]) if rows else None
+
+    def read_usage(self) -> tuple[int, int]:
+        """For the event loop: entries and their bytes."""
+        if self._read_cursor is None:
+            return 0, 0
+        return cast("tuple[int, int]", self._read_cursor.execute(_USAGE).fetchall()[0])
 
     def read_keys(self, prefix: bytes, after: bytes | None, rows_max: int) -> list[KeyRow]:
         """For the event loop: at most `rows_max` rows, expired ones among them."""
@@ -323,7 +377,13 @@ class NamespaceFile:
             self._thread_reader = self._reader = self._writer = self._read_cursor = None
 
     def unlink(self) -> None:
-        """Removes the file, closed before. The log goes first: one left alone could be replayed into a later file."""
+        """Removes the file, closed before, for ever. That it was deleted is on disk first: no way leads back."""
+        self._make_folder()
+        gone = Path(f"{self._path}{_GONE_SUFFIX}")
+        if not gone.exists():
+            gone.touch(mode=0o600)
+            self._sync(self._path.parent)
+        # The log goes first: one left alone could be replayed into a later file.
         if self._remove((*_LOG_SUFFIXES, _NEW_SUFFIX, "")):
             self._sync(self._path.parent)
 
@@ -337,15 +397,18 @@ class NamespaceFile:
 
     def _make_file(self) -> None:
         """Puts an empty namespace in place by one rename: it is there whole, or not at all."""
-        for folder in [folder for folder in self._path.parents if not folder.exists()][::-1]:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            self._sync(folder.parent)
+        self._make_folder()
         self._remove(_LOG_SUFFIXES)
         new = self._path.with_name(f"{self._path.name}{_NEW_SUFFIX}")
         new.write_bytes(_empty_namespace())
         self._sync(new)
         new.rename(self._path)
         self._sync(self._path.parent)
+
+    def _make_folder(self) -> None:
+        for folder in [folder for folder in self._path.parents if not folder.exists()][::-1]:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._sync(folder.parent)
 
     def _remove(self, suffixes: Sequence[str]) -> bool:
         found = False

@@ -8,33 +8,41 @@ holds no thread.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import apsw
 
-from tenantry.errors import StreamError
+from tenantry.errors import StorageFull, StreamError
+from tenantry.services.kv.engine import Late
 from tenantry.services.kv.engines.committer import Committer
 from tenantry.services.kv.engines.sqlite_file import KeyRow, NamespaceFile, Write
-from tenantry.services.kv.errors import StorageError
+from tenantry.services.kv.errors import NamespaceGone, StorageError
 from tenantry.services.kv.limits import CHUNK_BYTES, INLINE_BYTES_MAX, LOOP_ROWS_MAX
-from tenantry.services.kv.model import Entry, Key, KeyPage
+from tenantry.services.kv.model import Entry, Key, KeyPage, Usage
 from tenantry.streams import BytesStream, ByteStream
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "storage_error"]
+
+_log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _storage_error(error: Exception) -> StorageError:
+def storage_error(path: Path, error: Exception) -> StorageError:
+    """What a tenant may read of a failure of the file. The operator's log names it."""
     if isinstance(error, StorageError):
         return error
-    if isinstance(error, apsw.FullError):
-        return StorageError("The KV store is full.")
+    _log.error("KV namespace %s could not be read or written: %s", path, error)
+    if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return StorageFull("The KV store is full.")
     return StorageError("The KV store could not be read or written.")
 
 
@@ -48,6 +56,10 @@ async def _fill(stream: ByteStream, head: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _known(metadata: Late) -> bytes | None:
+    return metadata() if callable(metadata) else metadata
+
+
 def _alive(rows: list[KeyRow], now: int) -> list[Key]:
     return [Key(*row) for row in rows if row[1] is None or row[1] >= now]
 
@@ -55,17 +67,19 @@ def _alive(rows: list[KeyRow], now: int) -> list[Key]:
 class Handle:
     """`users` counts the calls and streams that need the file; a handle is closed only when it is not `busy`."""
 
-    def __init__(self, file: NamespaceFile, executor: Executor, on_idle: Callable[[], None]) -> None:
+    def __init__(self, file: NamespaceFile, executor: Executor, on_idle: Callable[[Handle], None]) -> None:
         self._file = file
         self._executor = executor
-        self._on_idle = on_idle
-        self._committer = Committer(executor, file.commit, self._sweepable, on_idle)
+        self._on_idle = partial(on_idle, self)
+        self._committer = Committer(executor, file.commit, self._sweepable, self._on_idle)
         self._thread_work = asyncio.Lock()
         # Blobs that a stream is reading or an upload is writing: they must not be cleared away.
         self._pins: Counter[int] = Counter()
         self._blob_next = 0
         self.users = 0
         self.closed = False
+        self.gone = False
+        """The namespace is being deleted: what fails now fails for that reason."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().run_in_executor(executor, file.open)
         # Whoever waits for it hears of an error; when all of them were cancelled, nobody needs to.
         self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
@@ -75,41 +89,63 @@ class Handle:
         return self.users > 0 or self._committer.busy or not self.opened.done()
 
     @property
+    def path(self) -> Path:
+        return self._file.path
+
+    @property
     def secret(self) -> bytes:
         return self._file.secret
+
+    @property
+    def due(self) -> int | None:
+        """See `Committed.due`."""
+        committed = self._committer.committed
+        return self._file.due if committed is None else committed.due
+
+    def sweep(self, now: int) -> None:
+        """Begins to clear away what has expired by now. `close` waits for the end of it."""
+        due = self.due
+        if due is not None and due < now:
+            self._committer.sweep(now)
+
+    def usage(self) -> Usage:
+        try:
+            return Usage(*self._file.read_usage())
+        except apsw.Error as error:
+            raise storage_error(self._file.path, error) from error
 
     def get(self, key: bytes, now: int) -> Entry | None:
         try:
             row = self._file.read(key)
         except apsw.Error as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
         if row is None:
             return None
         expiration, metadata, blob, size, value = row
         if expiration is not None and expiration <= now:
             return None
         if value is not None:
-            return Entry(value, size, metadata)
+            return Entry(value, size, metadata, expiration)
         assert blob is not None
-        return Entry(_BlobStream(self, blob, size), size, metadata)
+        return Entry(_BlobStream(self, blob, size), size, metadata, expiration)
 
     async def put(
-        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: bytes | None, now: int
+        self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: Late, now: int
     ) -> None:
         if isinstance(value, bytes):
             if len(value) <= INLINE_BYTES_MAX:
-                await self._submit(Write.put(key, value, expiration, metadata), now)
+                await self._submit(Write.put(key, value, expiration, _known(metadata)), now)
                 return
             value = BytesStream(value)
         head = await _fill(value, b"", INLINE_BYTES_MAX + 1)
         if len(head) <= INLINE_BYTES_MAX:
-            await self._submit(Write.put(key, head, expiration, metadata), now)
+            await self._submit(Write.put(key, head, expiration, _known(metadata)), now)
             return
         blob = await self._new_blob()
         self.pin(blob)
         try:
             size = await self._put_chunks(blob, head, value, now)
-            await self._submit(Write.put_blob(key, blob, size, expiration, metadata), now)
+            await self._submit(Write.put_blob(key, blob, size, expiration, _known(metadata)), now)
         finally:
             # What has not become an entry is in the list of garbage, and goes with a later commit.
             self.unpin(blob)
@@ -123,7 +159,7 @@ class Handle:
         try:
             rows = self._file.read_keys(prefix, after, rows_max)
         except apsw.Error as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
         keys = _alive(rows, now)
         if len(rows) == rows_max and len(keys) <= limit:
             # There may be more, and expired ones may hide it.
@@ -188,7 +224,9 @@ class Handle:
         try:
             await self._committer.submit(write, now)
         except Exception as error:
-            raise _storage_error(error) from error
+            if self.gone:
+                raise NamespaceGone from error
+            raise storage_error(self._file.path, error) from error
 
     async def _run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Runs in a thread. When the caller is cancelled the thread goes on; the file's own locks keep order then."""
@@ -196,7 +234,7 @@ class Handle:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except Exception as error:
-            raise _storage_error(error) from error
+            raise storage_error(self._file.path, error) from error
 
 
 class _BlobStream:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import secrets
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from tenantry.errors import StreamError
 from tenantry.services.r2.engine import Assembly, Bucket, Choose, PutRequest, StagedBody
@@ -17,11 +20,14 @@ from tenantry.services.r2.model import (
     ListQuery,
     ObjectRecord,
     PartRecord,
+    UploadQuery,
     UploadRecord,
     UploadState,
+    Usage,
     Window,
     key_bytes,
 )
+from tenantry.services.r2.settings import BucketSettings
 from tenantry.streams import BytesStream, ByteStream
 
 __all__ = ["MemoryEngine"]
@@ -40,6 +46,8 @@ class _Contents:
     objects: dict[bytes, tuple[ObjectRecord, bytes]] = field(default_factory=dict)
     order: list[bytes] = field(default_factory=list)
     uploads: dict[str, _Upload] = field(default_factory=dict)
+    settings: BucketSettings = field(default_factory=BucketSettings)
+    cursor_secret: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     def store(self, record: ObjectRecord, data: bytes) -> None:
         key = key_bytes(record.key)
@@ -62,8 +70,14 @@ class MemoryEngine:
     def bucket(self, name: str) -> Bucket:
         return _MemoryBucket(self, name)
 
-    async def delete_bucket(self, name: str) -> None:
+    async def bucket_names(self) -> Sequence[str]:
+        return list(self._buckets)
+
+    async def delete_bucket(self, name: str, *, if_empty: bool = False) -> bool:
+        if if_empty and name in self._buckets and self._buckets[name].objects:
+            return False
         self._buckets.pop(name, None)
+        return True
 
     async def aclose(self) -> None:
         self._closed = True
@@ -116,16 +130,16 @@ class _MemoryBucket:
             return record, None, None
         return record, window, BytesStream(data[window.offset : window.offset + window.length])
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
         contents = self._contents
         chunks: list[bytes] = []
         received = 0
         while chunk := await stream.read(READ_BYTES_MAX):
             chunks.append(chunk)
             received += len(chunk)
-            if received > size:
+            if size is not None and received > size:
                 break
-        if received != size:
+        if size is not None and received != size:
             raise StreamError(f"{received} bytes where {size} were announced")
         return _MemoryBody(contents, b"".join(chunks), algorithms)
 
@@ -135,7 +149,7 @@ class _MemoryBucket:
         if not request.conditions.holds(found and found[0]):
             return None
         record = ObjectRecord(
-            request.key, request.version, own.size, request.etag, request.uploaded_ms, request.metadata
+            request.key, request.version, request.size, request.etag, request.uploaded_ms, request.metadata
         )
         self._contents.store(record, own.data)
         return record
@@ -146,14 +160,68 @@ class _MemoryBucket:
             if contents.objects.pop(key, None) is not None:
                 del contents.order[bisect.bisect_left(contents.order, key)]
 
+    def _same_versions(self, versions: Sequence[tuple[str, str]]) -> list[str]:
+        objects = self._contents.objects
+        return [
+            key for key, version in versions if (found := objects.get(key_bytes(key))) and found[0].version == version
+        ]
+
+    async def delete_versions(self, versions: Sequence[tuple[str, str]]) -> int:
+        victims = self._same_versions(versions)
+        await self.delete(victims)
+        return len(victims)
+
+    async def change_storage_class(self, versions: Sequence[tuple[str, str]], storage_class: str) -> None:
+        contents = self._contents
+        for key in self._same_versions(versions):
+            record, data = contents.objects[key_bytes(key)]
+            metadata = msgspec.structs.replace(record.metadata, storage_class=storage_class)
+            contents.store(replace(record, metadata=metadata), data)
+
     async def list(self, query: ListQuery) -> ListPage:
         return await list_page(self._contents.scan, query)
 
-    async def create_upload(self, upload: UploadRecord, expired_before_ms: int) -> None:
+    async def cursor_secret(self) -> bytes:
+        return self._contents.cursor_secret
+
+    async def usage(self) -> Usage:
+        contents = self._contents
+        uploads = [upload for upload in contents.uploads.values() if upload.record.state is UploadState.OPEN]
+        return Usage(
+            objects=len(contents.objects),
+            object_bytes=sum(record.size for record, _ in contents.objects.values()),
+            uploads=len(uploads),
+            upload_bytes=sum(part.size for upload in uploads for part, _ in upload.parts.values()),
+        )
+
+    async def settings(self) -> BucketSettings:
+        return self._contents.settings
+
+    async def change_settings(self, change: Callable[[BucketSettings], BucketSettings]) -> BucketSettings:
+        contents = self._contents
+        contents.settings = change(contents.settings)
+        return contents.settings
+
+    async def create_upload(self, upload: UploadRecord, forget_before_ms: int) -> None:
         uploads = self._contents.uploads
-        for upload_id in [known for known, old in uploads.items() if old.record.created_ms < expired_before_ms]:
-            del uploads[upload_id]
+        for upload_id, old in list(uploads.items()):
+            if old.record.state is not UploadState.OPEN and old.record.created_ms < forget_before_ms:
+                del uploads[upload_id]
         uploads[upload.upload_id] = _Upload(upload)
+
+    async def list_uploads(self, query: UploadQuery) -> Sequence[UploadRecord]:
+        found = sorted(
+            (key_bytes(upload.record.key), upload.record.upload_id)
+            for upload in self._contents.uploads.values()
+            if upload.record.state is UploadState.OPEN
+        )
+        wanted = [place for place in found if place > query.after and place[0].startswith(query.prefix)]
+        return [self._contents.uploads[upload_id].record for _, upload_id in wanted[: query.limit]]
+
+    async def list_parts(self, upload_id: str, after: int, limit: int) -> Sequence[PartRecord]:
+        upload = self._open_upload(upload_id)
+        numbers = [] if upload is None else sorted(number for number in upload.parts if number > after)
+        return [] if upload is None else [upload.parts[number][0] for number in numbers[:limit]]
 
     async def find_upload(self, upload_id: str) -> UploadRecord | None:
         upload = self._contents.uploads.get(upload_id)
@@ -163,12 +231,12 @@ class _MemoryBucket:
         upload = self._contents.uploads.get(upload_id)
         return upload if upload is not None and upload.record.state is UploadState.OPEN else None
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
         own = self._own(body)
         upload = self._open_upload(upload_id)
         if upload is None:
             return False
-        upload.parts[number] = (PartRecord(number, etag, own.digests["md5"], own.size), own.data)
+        upload.parts[part.number] = (part, own.data)
         return True
 
     async def complete_upload(
@@ -179,9 +247,8 @@ class _MemoryBucket:
             return None
         whole = assemble({number: part for number, (part, _) in upload.parts.items()})
         data = b"".join(upload.parts[part.number][1] for part in whole.parts)
-        record = ObjectRecord(
-            upload.record.key, whole.version, len(data), whole.etag, whole.uploaded_ms, upload.record.metadata
-        )
+        size = sum(part.size for part in whole.parts)
+        record = ObjectRecord(upload.record.key, whole.version, size, whole.etag, whole.uploaded_ms, whole.metadata)
         self._contents.store(record, data)
         self._end(upload, UploadState.COMPLETED)
         return record
@@ -190,6 +257,9 @@ class _MemoryBucket:
         upload = self._open_upload(upload_id)
         if upload is not None:
             self._end(upload, UploadState.ABORTED)
+
+    async def tidy(self) -> int:
+        return 0
 
     def _end(self, upload: _Upload, state: UploadState) -> None:
         upload.record = replace(upload.record, state=state)

@@ -47,6 +47,7 @@ class R2Bucket(BindingStub):
     """An R2 bucket. Options go last, as a dict or as keywords: `put(key, value, customMetadata={...})`."""
 
     type_name: ClassVar[str] = "R2Bucket"
+    clone_refusal: ClassVar[str] = "An R2 bucket binding cannot be serialized."
 
     async def head(self, key: Any, settings: Any = None, /, **keywords: Any) -> R2Object | None:
         """The object without its body; None where there is none."""
@@ -140,7 +141,7 @@ class R2Object(_Result):
         self.uploaded = R2Date.of(record["uploaded"])
         self.checksums = R2Checksums(record["checksums"])
         self.storageClass: str = record["storageClass"]
-        self.ssecKeyMd5: str | None = None
+        self.ssecKeyMd5: str | None = record.get("ssecKeyMd5")
         self._has_http_metadata = "httpMetadata" in record
         self.httpMetadata = JsObject(
             (name, R2Date.of(value) if isinstance(value, datetime) else value)
@@ -295,7 +296,14 @@ def _http_date(moment: datetime) -> str:
 
 def _key(key: Any) -> Any:
     """A key as JavaScript would pass it. What is neither text nor number goes on as it is: the host refuses it."""
+    if isinstance(key, str):
+        return key if key.isascii() else _well_formed(key)
     return js_string(key) if isinstance(key, (int, float)) else key
+
+
+def _well_formed(text: str) -> str:
+    """JavaScript's `toWellFormed()`, which UTF-8 implies: half a surrogate pair becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _value(action: str, value: Any) -> Any:

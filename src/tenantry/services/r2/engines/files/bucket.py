@@ -8,7 +8,8 @@ from functools import partial
 from typing import Protocol
 
 from tenantry.services.r2.engine import Assembly, Choose, PutRequest, StagedBody
-from tenantry.services.r2.engines.files.index import Placement, Segment
+from tenantry.services.r2.engines.files.failures import storage_errors
+from tenantry.services.r2.engines.files.index import IndexWriter, Placement, Segment
 from tenantry.services.r2.engines.files.opened import OpenBucket
 from tenantry.services.r2.engines.files.reading import BodyFileStream, SegmentedStream, Slice
 from tenantry.services.r2.engines.files.staging import FileSink, digests_of, fill, read_exactly
@@ -20,9 +21,12 @@ from tenantry.services.r2.model import (
     ListQuery,
     ObjectRecord,
     PartRecord,
+    UploadQuery,
     UploadRecord,
+    Usage,
     Window,
 )
+from tenantry.services.r2.settings import BucketSettings
 from tenantry.streams import BytesStream, ByteStream
 
 __all__ = ["FilesBucket", "Shelves"]
@@ -76,23 +80,25 @@ class FilesBucket:
 
     @asynccontextmanager
     async def _existing(self) -> AsyncIterator[OpenBucket | None]:
-        opened = await self._shelves.acquire(self._name, create=False)
-        if opened is None:
-            yield None
-            return
-        try:
-            yield opened
-        finally:
-            opened.release()
+        with storage_errors(self._name):
+            opened = await self._shelves.acquire(self._name, create=False)
+            if opened is None:
+                yield None
+                return
+            try:
+                yield opened
+            finally:
+                opened.release()
 
     @asynccontextmanager
     async def _made(self) -> AsyncIterator[OpenBucket]:
-        opened = await self._shelves.acquire(self._name, create=True)
-        assert opened is not None
-        try:
-            yield opened
-        finally:
-            opened.release()
+        with storage_errors(self._name):
+            opened = await self._shelves.acquire(self._name, create=True)
+            assert opened is not None
+            try:
+                yield opened
+            finally:
+                opened.release()
 
     async def head(self, key: str) -> ObjectRecord | None:
         async with self._existing() as opened:
@@ -108,35 +114,34 @@ class FilesBucket:
             if window is None:
                 return record, None, None
             # No await since the look-up: see shelf.py.
-            return record, window, _stream(opened, record, placement, window)
+            return record, window, _stream(opened, placement, window)
 
-    async def stage(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> StagedBody:
-        if size <= INLINE_OBJECT_BYTES_MAX:
+    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+        if size is not None and size <= INLINE_OBJECT_BYTES_MAX:
             return _InlineBody(await read_exactly(stream, size), algorithms)
         return await self._stage_file(stream, size, algorithms)
 
-    async def _stage_file(self, stream: ByteStream, size: int, algorithms: Collection[str]) -> _FileBody:
+    async def _stage_file(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> _FileBody:
         async with self._made() as opened:
             sink = FileSink(opened.folder, algorithms)
             try:
-                digests = await fill(sink, stream, size, opened.threads)
+                received, digests = await fill(sink, stream, size, opened.threads)
             except FileNotFoundError as error:
                 if opened.closed:  # deleted, and its folder with it
                     raise BucketGone from error
                 raise
             opened.lease()
-            return _FileBody(opened, sink.name, size, digests)
+            return _FileBody(opened, sink.name, received, digests)
 
     async def put(self, request: PutRequest, body: StagedBody) -> ObjectRecord | None:
         if isinstance(body, _FileBody):
             placement = Placement(file=body.name)
-            return await body.opened.committer.commit(
-                lambda writer: writer.put(request, body.size, placement), body.settle
-            )
+            with storage_errors(self._name):
+                return await body.opened.committer.commit(lambda writer: writer.put(request, placement), body.settle)
         assert isinstance(body, _InlineBody)
         placement = Placement(data=body.data)
         async with self._made() as opened:
-            return await opened.committer.commit(lambda writer: writer.put(request, body.size, placement))
+            return await opened.committer.commit(lambda writer: writer.put(request, placement))
 
     async def delete(self, keys: Sequence[str]) -> None:
         async with self._existing() as opened:
@@ -147,23 +152,61 @@ class FilesBucket:
         async with self._existing() as opened:
             return ListPage([], [], None) if opened is None else await list_page(opened.scan, query)
 
-    async def create_upload(self, upload: UploadRecord, expired_before_ms: int) -> None:
+    async def delete_versions(self, versions: Sequence[tuple[str, str]]) -> int:
+        async with self._existing() as opened:
+            if opened is None:
+                return 0
+            return await opened.committer.commit(lambda writer: writer.delete_versions(versions))
+
+    async def change_storage_class(self, versions: Sequence[tuple[str, str]], storage_class: str) -> None:
+        async with self._existing() as opened:
+            if opened is not None:
+                await opened.committer.commit(lambda writer: writer.change_storage_class(versions, storage_class))
+
+    async def cursor_secret(self) -> bytes:
+        async with self._existing() as opened:
+            return b"" if opened is None else opened.reader.cursor_secret()
+
+    async def usage(self) -> Usage:
+        async with self._existing() as opened:
+            return Usage() if opened is None else opened.reader.usage()
+
+    async def settings(self) -> BucketSettings:
+        async with self._existing() as opened:
+            return BucketSettings() if opened is None else opened.settings
+
+    async def change_settings(self, change: Callable[[BucketSettings], BucketSettings]) -> BucketSettings:
         async with self._made() as opened:
-            await opened.committer.commit(lambda writer: writer.create_upload(upload, expired_before_ms))
+            settings = await opened.committer.commit(lambda writer: writer.change_settings(change))
+            opened.settings = opened.reader.settings()  # as committed: two changes may come back in any order
+            return settings
+
+    async def create_upload(self, upload: UploadRecord, forget_before_ms: int) -> None:
+        async with self._made() as opened:
+            await opened.committer.commit(lambda writer: writer.create_upload(upload, forget_before_ms))
+
+    async def list_uploads(self, query: UploadQuery) -> Sequence[UploadRecord]:
+        async with self._existing() as opened:
+            return [] if opened is None else opened.reader.list_uploads(query)
+
+    async def list_parts(self, upload_id: str, after: int, limit: int) -> Sequence[PartRecord]:
+        async with self._existing() as opened:
+            return [] if opened is None else opened.reader.list_parts(upload_id, after, limit)
 
     async def find_upload(self, upload_id: str) -> UploadRecord | None:
         async with self._existing() as opened:
             return None if opened is None else opened.reader.find_upload(upload_id)
 
-    async def put_part(self, upload_id: str, number: int, etag: str, body: StagedBody) -> bool:
-        if isinstance(
-            body, _InlineBody
-        ):  # a small last part; parts are always files, so that completing copies nothing
+    async def put_part(self, upload_id: str, part: PartRecord, body: StagedBody) -> bool:
+        if isinstance(body, _InlineBody):
+            # A small last part; parts are always files, so that completing copies nothing.
             body = await self._stage_file(BytesStream(body.data), body.size, ())
         assert isinstance(body, _FileBody)
-        part = PartRecord(number, etag, body.digests["md5"], body.size)
-        file = body.name
-        return await body.opened.committer.commit(lambda writer: writer.put_part(upload_id, part, file), body.settle)
+        file, file_bytes = body.name, body.size
+        with storage_errors(self._name):
+            return await body.opened.committer.commit(
+                lambda writer: writer.put_part(upload_id, part, file, file_bytes), body.settle
+            )
 
     async def complete_upload(
         self, upload_id: str, assemble: Callable[[Mapping[int, PartRecord]], Assembly]
@@ -178,11 +221,24 @@ class FilesBucket:
             if opened is not None:
                 await opened.committer.commit(lambda writer: writer.abort_upload(upload_id))
 
+    async def tidy(self) -> int:
+        async with self._existing() as opened:
+            if opened is None:
+                return 0
+            await opened.committer.commit(IndexWriter.give_back_space)
+            try:
+                return await opened.threads.on_body(opened.remove_orphans)
+            except FileNotFoundError as error:
+                if opened.closed:  # deleted, and its folder with it
+                    raise BucketGone from error
+                raise
 
-def _stream(opened: OpenBucket, record: ObjectRecord, placement: Placement, window: Window) -> ByteStream:
+
+def _stream(opened: OpenBucket, placement: Placement, window: Window) -> ByteStream:
     """The bytes of a window, wherever they lie. Pins the files."""
     if placement.file is not None:
-        segments: Sequence[Segment] = ((placement.file, record.size),)
+        # All of it that is wanted; that the file has so much is whoever chose the window's to know.
+        segments: Sequence[Segment] = ((placement.file, window.offset + window.length),)
     elif placement.segments is not None:
         segments = placement.segments
     else:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tenantry.errors import ConfigError
@@ -87,7 +88,9 @@ class FilesEngine:
         return open_index(folder)
 
     def _change(
-        self, name: str, job: asyncio.Future[tuple[IndexWriter, IndexReader]] | asyncio.Future[None]
+        self,
+        name: str,
+        job: asyncio.Future[tuple[IndexWriter, IndexReader]] | asyncio.Future[bool] | asyncio.Future[None],
     ) -> asyncio.Future[object]:
         """Keeps `name` from others until the job is done."""
         change: asyncio.Future[object] = job  # type: ignore[assignment]  # read only for whether and how it ended
@@ -133,31 +136,50 @@ class FilesEngine:
             shutil.rmtree(left, ignore_errors=True)
         return fd
 
-    async def delete_bucket(self, name: str) -> None:
+    async def bucket_names(self) -> Sequence[str]:
+        return await self._threads.commit_job(self._names)
+
+    def _names(self) -> list[str]:
+        if not self._root.is_dir():
+            return []
+        return [entry.name for entry in os.scandir(self._root) if entry.is_dir() and not entry.name.startswith(".")]
+
+    async def delete_bucket(self, name: str, *, if_empty: bool = False) -> bool:
+        # Asked first while it is open, since a bucket that is closed and then kept fails whoever was using it.
+        if if_empty and (await FilesBucket(self, name).usage()).objects:
+            return False
         while (change := self._changing.get(name)) is not None:
             await asyncio.wait([change])
         if self._closed:
             raise BucketGone
         opened = self._open.pop(name, None)
         # Owned by `_changing`, which everybody who needs the bucket, and `aclose`, waits for.
-        deletion = asyncio.ensure_future(self._delete(name, opened))
+        deletion = asyncio.ensure_future(self._delete(name, opened, if_empty))
         self._change(name, deletion)
-        await asyncio.shield(deletion)
+        return await asyncio.shield(deletion)
 
-    async def _delete(self, name: str, opened: OpenBucket | None) -> None:
+    async def _delete(self, name: str, opened: OpenBucket | None, if_empty: bool) -> bool:
         if opened is not None:
             await opened.aclose()
-        await self._threads.commit_job(self._remove, name)
+        return await self._threads.commit_job(self._remove, name, if_empty)
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, name: str, if_empty: bool) -> bool:
         folder = self._root / name
         if not folder.exists():
-            return
+            return True
         self._lock_root()
+        if if_empty and self._folder(name).index.exists():
+            reader = IndexReader(self._folder(name).index)
+            try:
+                if reader.usage().objects:
+                    return False
+            finally:
+                reader.close()
         # Renamed first, so that a crash cannot leave half a bucket under its name.
         condemned = self._root / f"{_DELETED_PREFIX}{secrets.token_hex(8)}"
         folder.rename(condemned)
         shutil.rmtree(condemned)
+        return True
 
     async def aclose(self) -> None:
         if self._closed:

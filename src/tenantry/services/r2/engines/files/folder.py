@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,3 +96,10 @@ class BucketFolder:
     def staged_names(self) -> list[str]:
         """What is in staging. Anything that we would not have put there is left alone."""
         return [name for name in os.listdir(self.staging) if _BODY_NAME.fullmatch(name)]
+
+    def unstaged_bodies(self) -> Iterator[str]:
+        """The bodies that are not being staged. Their writes are over: the index has each by now, or never will."""
+        for digit in sorted(os.listdir(self.root / "bodies")):
+            for name in os.listdir(self.root / "bodies" / digit):
+                if _BODY_NAME.fullmatch(name) and name[0] == digit and not self.staged(name).exists():
+                    yield name

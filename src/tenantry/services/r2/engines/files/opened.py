@@ -48,6 +48,7 @@ class OpenBucket:
         self.shelf = Shelf(folder, threads)
         self.committer = Committer(writer, threads, self.shelf.release)
         self.shelf.forget = self.committer.forget
+        self.settings = reader.settings()
         self.leases = 0
         self.closed = False
         self._writer = writer
@@ -77,6 +78,17 @@ class OpenBucket:
         if self.closed:
             raise BucketGone
         return self.reader.scan(position)
+
+    def remove_orphans(self) -> int:
+        """Removes bodies that no record names; how many. Blocks, for as long as the bucket has bodies."""
+        reader = IndexReader(self.folder.index)  # its own: the other is the event loop's
+        try:
+            orphans = [name for name in self.folder.unstaged_bodies() if not reader.knows_file(name)]
+        finally:
+            reader.close()
+        for name in orphans:
+            self.folder.remove(name)
+        return len(orphans)
 
     def start_close(self) -> asyncio.Future[None]:
         """Closes an idle bucket."""

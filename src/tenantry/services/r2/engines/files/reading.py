@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,8 @@ from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.limits import READ_BYTES_MAX, READ_INLINE_BYTES_MAX
 
 __all__ = ["BodyFileStream", "SegmentedStream", "Slice"]
+
+_log = logging.getLogger(__name__)
 
 _CACHED_ONLY: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """Linux reads what the page cache has and refuses the rest; elsewhere every read takes a thread."""
@@ -58,6 +61,7 @@ class BodyFileStream:
         if not data:
             if self._is_closed():  # meanwhile
                 return b""
+            _log.error("R2 body %s ends early", self.path)
             raise StreamError("the object's bytes end early")
         self._position += len(data)
         return data
@@ -90,6 +94,7 @@ class BodyFileStream:
             fd, data = await asyncio.shield(asyncio.wrap_future(job))
         except OSError as error:
             self._job, self._fd = None, -1
+            _log.error("R2 body %s cannot be read: %s", self.path, error)
             raise StreamError("the object's bytes cannot be read") from error
         if self._closed is None:  # closed meanwhile; aclose has seen to the descriptor
             return b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -36,16 +37,19 @@ CREATE TABLE uploads (
     key        BLOB NOT NULL,
     created_ms INTEGER NOT NULL,
     metadata   BLOB NOT NULL,
-    state      INTEGER NOT NULL
+    state      INTEGER NOT NULL             -- UploadState
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX uploads_by_age ON uploads (created_ms);
+CREATE INDEX open_uploads ON uploads (key, id) WHERE state = 0;
+CREATE INDEX ended_uploads ON uploads (created_ms) WHERE state > 0;
 CREATE TABLE parts (
-    upload TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    etag   TEXT NOT NULL,
-    md5    BLOB NOT NULL,
-    size   INTEGER NOT NULL,
-    file   TEXT NOT NULL,
+    upload      TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    etag        TEXT NOT NULL,
+    md5         BLOB NOT NULL,
+    size        INTEGER NOT NULL,           -- before sealing
+    uploaded_ms INTEGER NOT NULL,
+    file        TEXT NOT NULL,
+    file_bytes  INTEGER NOT NULL,
     PRIMARY KEY (upload, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE files (                        -- every body file there should be, and those still to be unlinked
@@ -53,7 +57,18 @@ CREATE TABLE files (                        -- every body file there should be, 
     condemned INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX condemned_files ON files (name) WHERE condemned;
+CREATE TABLE bucket (                       -- one row: what is true of the bucket as a whole
+    cursor_secret BLOB NOT NULL,
+    settings      BLOB,                     -- msgpack of BucketSettings; NULL: nothing was ever set
+    objects       INTEGER NOT NULL DEFAULT 0,  -- these four are counted in the commit that changes them
+    object_bytes  INTEGER NOT NULL DEFAULT 0,
+    uploads       INTEGER NOT NULL DEFAULT 0,
+    upload_bytes  INTEGER NOT NULL DEFAULT 0
+) STRICT;
 """
+_SECRET_BYTES: Final = 16
+_SECRET_PLACE: Final = bytes(range(0xF0, 0x100))
+"""Where the image of an empty index waits for its secret; found nowhere else in it."""
 
 _PAGE_CACHE_KIB: Final = 1024
 """A connection. Two a bucket and 256 buckets: at most 512 MiB, and only where that much was touched."""
@@ -78,7 +93,7 @@ def create_database(path: Path, durable: bool) -> None:
     draft = path.with_name(path.name + ".new")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, _empty_image())
+        os.write(fd, _empty_image().replace(_SECRET_PLACE, secrets.token_bytes(_SECRET_BYTES)))
         if durable:
             sync_file(fd)
     finally:
@@ -90,13 +105,16 @@ def create_database(path: Path, durable: bool) -> None:
 def _empty_image() -> bytes:
     db = apsw.Connection(":memory:")
     try:
+        db.pragma("auto_vacuum", 2)  # incremental: pages of what was deleted can be given back to the disk
         db.execute(_SCHEMA)
+        db.execute("INSERT INTO bucket (cursor_secret) VALUES (?)", (_SECRET_PLACE,))
         db.pragma("user_version", _SCHEMA_VERSION)
         image = bytearray(db.serialize("main"))
     finally:
         db.close()
     # sqlite.org/fileformat2.html, section 1.3.3: write and read version 2 is WAL.
     image[18:20] = b"\2\2"
+    assert image.count(_SECRET_PLACE) == 1
     return bytes(image)
 
 

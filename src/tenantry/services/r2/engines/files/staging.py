@@ -170,15 +170,17 @@ def _copy_by_kernel(source_fd: int, target_fd: int, offset: int, length: int) ->
     return done
 
 
-async def fill(sink: FileSink, stream: ByteStream, size: int, threads: Threads) -> Mapping[str, bytes]:
-    """Writes the whole of a stream. On any failure, and when cancelled, the sink is gone."""
+async def fill(
+    sink: FileSink, stream: ByteStream, size: int | None, threads: Threads
+) -> tuple[int, Mapping[str, bytes]]:
+    """Writes the whole of a stream; its size and digests. On any failure, and when cancelled, the sink is gone."""
     try:
-        if isinstance(stream, FileStream):
+        if isinstance(stream, FileStream) and size is not None:
             await _copy(sink, stream, size, threads)
-            rest: Sequence[bytes] = ()
+            received, rest = size, list[bytes]()
         else:
-            rest = await _pump(sink, stream, size, threads)
-        return await threads.on_body(sink.finish, rest)
+            received, rest = await _pump(sink, stream, size, threads)
+        return received, await threads.on_body(sink.finish, rest)
     except BaseException:
         # Shielded: a second cancellation does not keep it from happening. After `aclose` the next open does it.
         with suppress(BucketGone):
@@ -192,15 +194,18 @@ async def _copy(sink: FileSink, stream: FileStream, size: int, threads: Threads)
         await threads.on_body(sink.copy, stream.path, stream.offset + done, min(COPY_BYTES_MAX, size - done))
 
 
-async def _pump(sink: FileSink, stream: ByteStream, size: int, threads: Threads) -> Sequence[bytes]:
-    """Writes all but the last batch, which is returned. Two batches are alive: one is written and one is gathered."""
+async def _pump(sink: FileSink, stream: ByteStream, size: int | None, threads: Threads) -> tuple[int, list[bytes]]:
+    """Writes all but the last batch; that, and the number of all bytes, is returned.
+
+    Two batches are alive: one is written and one is gathered.
+    """
     writing: Future[None] | None = None
     batch: list[bytes] = []
     batch_bytes = 0
     received = 0
     while chunk := await stream.read(READ_BYTES_MAX):
         received += len(chunk)
-        if received > size:
+        if size is not None and received > size:
             break
         batch.append(chunk)
         batch_bytes += len(chunk)
@@ -214,5 +219,6 @@ async def _pump(sink: FileSink, stream: ByteStream, size: int, threads: Threads)
         batch, batch_bytes = [], 0
     if writing is not None:
         await asyncio.wrap_future(writing)
-    _check_size(received, size)
-    return batch
+    if size is not None:
+        _check_size(received, size)
+    return received, batch
