@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
+_GC_YOUNG_MAX: Final = 20_000
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -144,6 +145,9 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         # pauses shrink from tens of milliseconds to what requests have made.
         gc.collect()
         gc.freeze()
+        # A request leaves some hundred objects and hardly ever a cycle: every tenth of them would start the collector.
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(_GC_YOUNG_MAX)
         stack.callback(gc.unfreeze)
         watch.serving = True
         yield RunningPlatform(

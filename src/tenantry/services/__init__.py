@@ -49,7 +49,12 @@ class Binding(Protocol):
     Raises `BindingError` for everything that the Worker may read; anything else is our bug and reaches the Worker as
     `internal error; reference = <id>`. A cancelled call leaves the resource consistent; a write may or may not have
     been done.
+
+    `eager` says that a call may begin outside of any task, in the turn in which it came: then one that need not wait
+    has no task at all. Until its first suspension it cannot use what belongs to tasks, such as `asyncio.timeout`.
     """
+
+    eager: bool
 
     async def call(self, method: str, args: list[Any]) -> Any: ...
 

@@ -53,6 +53,8 @@ Handler = Callable[..., Awaitable[Any]]
 class R2Binding:
     """A bucket as a Worker's binding."""
 
+    eager = False
+
     def __init__(self, bucket: Bucket, clock: Clock = system_clock) -> None:
         self._rules = BucketRules(bucket, clock)
 
