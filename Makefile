@@ -19,6 +19,7 @@ VENV ?= .venv
 DATA ?= data
 PORT ?= 8787
 CONTROL_PORT ?= 8788
+S3_PORT ?= 8789
 NEIGHBOUR_SECONDS ?= 10
 DURABILITY_SECONDS ?= 3
 FUZZ_SECONDS ?= 600
@@ -52,7 +53,7 @@ setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
 run: setup
-	$(BIN)/tenantry dev examples/multi-tenant --data $(DATA) --port $(PORT) --control-port $(CONTROL_PORT)
+	$(BIN)/tenantry dev examples/multi-tenant --data $(DATA) --port $(PORT) --control-port $(CONTROL_PORT) --s3-port $(S3_PORT)
 
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 -q tests

@@ -44,7 +44,8 @@ class Platform:
 def running_platform(name: str, folder: Path, work: Path) -> Iterator[Platform]:
     """`tenantry dev folder`, deployed and answering. Its data and its log lie in `work` under `name`."""
     data = work / name
-    command: list[str | Path] = [_tenantry(), "dev", folder, "--data", data, "--port", "0", "--control-port", "0"]
+    ports = ["--port", "0", "--control-port", "0", "--s3-port", "0"]
+    command: list[str | Path] = [_tenantry(), "dev", folder, "--data", data, *ports]
     child = Child(f"tenantry dev ({name})", command, work / f"{name}.log")
     try:
         about = child.wait_for(lambda: _read(data / "dev.json"), _START_SECONDS_MAX)

@@ -1,4 +1,4 @@
-"""Writes the parts of the reference that the code knows better: limits, the command line, and the wire's example.
+"""Writes the parts of the reference that the code knows better: limits, commands, what S3 clients can do, the wire.
 
     python docs/generate.py
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ LIMITS = {
     "r2": "tenantry.services.r2.limits",
     "d1": "tenantry.services.d1.limits",
     "control": "tenantry.control.limits",
+    "s3": "tenantry.s3.limits",
     "config": "tenantry.config.limits",
     "wire": "tenantry.wire.limits",
     "doctor": "tenantry.doctor.limits",
@@ -44,11 +47,17 @@ def blocks() -> dict[str, str]:
     found = {f"limits.{name}": limits_table(module) for name, module in LIMITS.items()}
     found |= {f"cli.{name}": text for name, text in command_tables()}
     found["wire.example"] = wire_example()
+    found |= {f"s3.{name}": text for name, text in s3_tables()}
     return found
 
 
 def files() -> list[Path]:
-    return [DOCS / "reference" / "limits.md", DOCS / "reference" / "cli.md", DOCS / "design" / "wire.md"]
+    return [
+        DOCS / "reference" / "limits.md",
+        DOCS / "reference" / "cli.md",
+        DOCS / "reference" / "s3-compatibility.md",
+        DOCS / "design" / "wire.md",
+    ]
 
 
 def regenerated(text: str, known: dict[str, str]) -> str:
@@ -201,6 +210,51 @@ def wire_example() -> str:
     worker.result(1, encode("blue"))
     send(worker, host, "◄ worker", 'RESULT of call 1: not open, the text "blue"')
     return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+# S3 ----------------------------------------------------------------------------------------------------------------
+
+
+def s3_tables() -> Iterator[tuple[str, str]]:
+    """What the tests with S3's clients show: the cases, and what else each client does."""
+    from tenantry.s3.operations import OPERATIONS, UNIMPLEMENTED
+
+    folder = DOCS.parent / "tests" / "clients" / "s3"
+    cases = _module(folder / "cases.py").CASES
+    order = [operation.name for operation in OPERATIONS.values()]
+    served = [
+        f"| {name} | {case.feature} |" for name in order for case in cases if case.operation == name and case.works
+    ]
+    yield "works", "\n".join(("| operation | what is tested |", "|---|---|", *served)) + "\n"
+    refusals = [
+        f"| {name} | {case.feature} | {case.outcome} |"
+        for name in order
+        for case in cases
+        if case.operation == name and not case.works
+    ]
+    yield "refused", "\n".join(("| operation | what | answer |", "|---|---|---|", *refusals)) + "\n"
+    absent = sorted(set(UNIMPLEMENTED.values()))
+    yield "unimplemented", ", ".join(f"`{name}`" for name in absent) + ".\n"
+    yield "clients", "\n".join(("| client | what is tested |", "|---|---|", *_clients(folder))) + "\n"
+
+
+def _clients(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("test_*.py")):
+        tree = ast.parse(path.read_text())
+        tests = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        shown = [name.removeprefix("test_").replace("_", " ") for name in tests if name.startswith("test_")]
+        about = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
+        yield f"| {about} | {'; '.join(shown)} |"
+
+
+def _module(path: Path) -> Any:  # whatever the file has
+    spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def main() -> None:

@@ -80,7 +80,10 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--config", str(folder / "serve.toml")],
             env=environment(
-                TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_DRAIN_NOTICE_SECONDS=str(NOTICE_SECONDS)
+                TENANTRY_PORT="0",
+                TENANTRY_CONTROL_PORT="0",
+                TENANTRY_S3_PORT="0",
+                TENANTRY_DRAIN_NOTICE_SECONDS=str(NOTICE_SECONDS),
             ),
             stdout=log,
             stderr=subprocess.PIPE,
@@ -91,7 +94,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         words: list[str] = []
         for line in process.stderr:
             words.append(line)
-            if found := re.search(r"tenants (http://\S+), control plane (http://\S+)", line):
+            if found := re.search(r"tenants (http://\S+), control plane (http://[^\s,]+)", line):
                 break
         else:
             pytest.fail("".join(words))

@@ -128,6 +128,10 @@ def test_kill_9_of_a_platform_loses_nothing_that_was_acknowledged(platform: Plat
                     if customer.user == user:
                         customer.check(client, f"{user}, round {number} of seed {SEED}")
         platform.kill()
+        if number % 25 == 24:
+            print(
+                f"kill -9 of a platform: {number + 1} rounds, {acknowledged} acknowledged writes, none lost", flush=True
+            )
     print(
         f"kill -9 of a platform, seed {SEED}: {count} rounds, {acknowledged} acknowledged writes, none lost, "
         f"nothing torn; slowest first answer from recovered data {slowest * 1000:.0f} ms"

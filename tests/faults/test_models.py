@@ -305,7 +305,7 @@ MACHINES = {
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_any_sequence_of_operations_and_faults_agrees_with_the_model(name: str) -> None:
-    examples = max(ROUNDS, 12)
+    examples = max(ROUNDS, 8)
     run_state_machine_as_test(
         MACHINES[name],
         settings=settings(

@@ -138,10 +138,10 @@ def check_tables(session: Session) -> None:
     assert all(call in session._outgoing for call in pending.results)
     scopes = [*session._incoming.values(), *session._outgoing.values()]
     for scope in scopes:
-        for number, export in scope.exports.items():
+        for number, export in (scope.exports or {}).items():
             assert export.scope is scope
             assert capabilities.exports[number] is export
-        for number, imported in scope.imports.items():
+        for number, imported in (scope.imports or {}).items():
             assert imported.scope is scope
             assert capabilities.imports[number] is imported
     for export in capabilities.exports.values():

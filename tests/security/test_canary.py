@@ -128,7 +128,7 @@ def platform(tmp_path: Path, customers: list[Customer]) -> Iterator[Platform]:
     command = [str(Path(sys.executable).with_name("tenantry")), "dev", str(folder), "--data", str(data)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--control-port", "0", "--durability", "process"],
+            [*command, "--port", "0", "--control-port", "0", "--s3-port", "0", "--durability", "process"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

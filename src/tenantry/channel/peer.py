@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
 
@@ -38,7 +39,7 @@ from tenantry.wire.events import (
 from tenantry.wire.limits import DATA_BYTES_MAX, MIB, PAYLOAD_BYTES_MAX
 from tenantry.wire.session import Session
 
-__all__ = ["ChannelClosed", "Handler", "Peer"]
+__all__ = ["Answered", "ChannelClosed", "Handler", "Peer"]
 
 _READ_BYTES_MAX: Final = 256 * 1024
 _READ_BYTES_FIRST: Final = 16 * 1024
@@ -63,6 +64,10 @@ _UNSENT_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
 
 class ChannelClosed(TenantryError):
     """The channel went away before the answer came."""
+
+
+Answered = Callable[[CallReturned | TenantryError], None]
+"""Who waits for the answer to a call: told what came, or the PeerError or ChannelClosed that came instead."""
 
 
 class Handler(Protocol):
@@ -91,21 +96,32 @@ class Peer:
     """See the module. The socket becomes the peer's own."""
 
     def __init__(
-        self, sock: socket.socket, handler: Handler, loop: asyncio.AbstractEventLoop, lane: Lane | None = None
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        lane: Lane | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
-        """`lane` is where it waits for its turn to be read; None: it is read whenever there is something."""
+        """`lane` is where it waits for its turn to be read; None: it is read whenever there is something.
+
+        `alone`: no other channel is on this loop, so that what one read leads to need not wait for more.
+        """
         sock.setblocking(False)
         self._lane = lane
         self.loop = loop
         self.session = Session()
         self._socket = sock
         self._handler = handler
-        self._waiting: dict[int, asyncio.Future[CallReturned]] = {}
+        self._waiting: dict[int, Answered] = {}
         self._pumps: dict[int, asyncio.Task[None]] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._unsent = bytearray()
         self._drained: asyncio.Future[None] | None = None
         self._flushing = False
+        self._alone = alone
+        self._resumed = False
         self._writing = False
         self._broken = False
         self._read_bytes = _READ_BYTES_FIRST
@@ -128,13 +144,39 @@ class Peer:
         parent: int = 0,
     ) -> tuple[int, asyncio.Future[CallReturned]]:
         """Call an export of the peer. The future fails with PeerError or ChannelClosed."""
+        future: asyncio.Future[CallReturned] = self.loop.create_future()
+        return self.ask(target, kind, method, payload, capabilities, parent, self.settle(future)), future
+
+    def ask(
+        self,
+        target: int,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        capabilities: Sequence[Capability],
+        parent: int,
+        answered: Answered,
+    ) -> int:
+        """Call an export of the peer. `answered` is called, on the loop, in the very turn in which the answer comes."""
         if self.is_closed:
             raise ChannelClosed("the channel is closed")
         call = self.session.call(target, kind, method, payload, capabilities, parent)
-        future: asyncio.Future[CallReturned] = self.loop.create_future()
-        self._waiting[call] = future
+        self._waiting[call] = answered
         self._after()
-        return call, future
+        return call
+
+    def settle(self, future: asyncio.Future[CallReturned]) -> Answered:
+        """What tells a future of the answer. Of one that is done by then, what came with the answer is given back."""
+        return partial(self._settle, future)
+
+    def _settle(self, future: asyncio.Future[CallReturned], answer: CallReturned | TenantryError) -> None:
+        if future.done():
+            if isinstance(answer, CallReturned):
+                self.discard(answer.capabilities)
+        elif isinstance(answer, CallReturned):
+            future.set_result(answer)
+        else:
+            future.set_exception(answer)
 
     def result(self, call: int, payload: bytes, capabilities: Sequence[Capability] = (), *, open: bool = False) -> None:  # noqa: A002
         if not self.is_closed:
@@ -303,7 +345,16 @@ class Peer:
                 self._on[type(event)](self, event)
                 if self.is_closed:
                     return len(events)
-            self._after()
+            if self._alone:
+                if self.session.dropped:
+                    self._drop()
+                self._flush()
+                if self._resumed:
+                    # Who waited for an answer goes on in the next turn, before this: what it says leaves in that turn.
+                    self._resumed = False
+                    self._flush_soon()
+            else:
+                self._after()
         except Exception as error:  # noqa: BLE001
             # A bug of this side. Events after this one are lost, so calls would wait for ever: better to end.
             self.loop.call_exception_handler({"message": "a channel's event could not be handled", "exception": error})
@@ -311,20 +362,17 @@ class Peer:
         return len(events)
 
     def _returned(self, event: CallReturned) -> None:
-        future = self._waiting.pop(event.call)
+        answered = self._waiting.pop(event.call)
+        self._resumed = True
         if not event.open:
             self._handler.call_closed(event.call)
-        if not future.done():
-            future.set_result(event)
-            return
-        # Nobody waits any more: what came with the result is given back at once.
-        self.discard(event.capabilities)
+        answered(event)
 
     def _failed(self, event: CallFailed) -> None:
-        future = self._waiting.pop(event.call)
+        answered = self._waiting.pop(event.call)
+        self._resumed = True
         self._handler.call_closed(event.call)
-        if not future.done():
-            future.set_exception(event.error)
+        answered(event.error)
 
     def _credited_event(self, event: StreamCredited) -> None:
         self._credited(event.export)
@@ -387,10 +435,13 @@ class Peer:
     def _flush_soon(self) -> None:
         if not self._flushing and not self.is_closed:
             self._flushing = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush_turn)
+
+    def _flush_turn(self) -> None:
+        self._flushing = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flushing = False
         if self.is_closed or not self.session.has_output:
             return
         data = self.session.take_outbox()
@@ -466,9 +517,8 @@ class Peer:
             self._handler.export_over(export)
         waiting = self._waiting
         self._waiting = {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(ChannelClosed("the channel was closed before the answer came"))
+        for answered in waiting.values():
+            answered(ChannelClosed("the channel was closed before the answer came"))
         self._handler.closed(error)
 
     async def wait_closed(self) -> None:

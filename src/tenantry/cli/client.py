@@ -102,6 +102,20 @@ class Client:
     def create_bucket(self, name: str) -> None:
         self._account("POST", "/r2/buckets", json={"name": name})
 
+    def s3_credentials(self) -> list[dict[str, Any]]:
+        """The access keys for S3, without their secrets."""
+        found: list[dict[str, Any]] = self._account("GET", "/r2/s3-credentials")
+        return found
+
+    def create_s3_credential(self, name: str, permission: str, bucket: str | None) -> dict[str, Any]:
+        """`secret_access_key` in it is shown this once."""
+        body = {"name": name, "permission": permission, "bucket": bucket}
+        made: dict[str, Any] = self._account("POST", "/r2/s3-credentials", json=body)
+        return made
+
+    def revoke_s3_credential(self, access_key_id: str) -> None:
+        self._account("DELETE", f"/r2/s3-credentials/{quote(access_key_id, safe='')}")
+
     def database(self, name: str) -> str | None:
         """The id of a D1 database by its name."""
         for database in self._account("GET", "/d1/database", params={"name": name}):

@@ -18,18 +18,23 @@ from granian.server.embed import Server
 
 from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
+from tenantry.cli.s3_directory import StoreDirectory
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
+from tenantry.config.quotas import ServiceQuota
 from tenantry.control import BundleStore, Store, Tails, TailServer, create_app
 from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
+from tenantry.s3 import S3Endpoint
 from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
+from tenantry.services.quota import Limit, Quota
+from tenantry.services.r2 import R2Service
 from tenantry.wire.limits import MIB
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
+_GC_YOUNG_MAX: Final = 20_000
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -48,6 +54,7 @@ class RunningPlatform:
     gateway_url: str
     control_url: str
     account_id: str
+    s3_url: str
     admin_token: str = field(repr=False)
     drain: Callable[[float], Awaitable[None]] = field(repr=False)
     """Before the end: `/readyz` says no, and clients are asked to use other connections, for so many seconds. Nothing
@@ -96,7 +103,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         await runtime.open()
         folder = settings.data / "accounts" / account.id
         of_resource = _ResourceSettings(settings.kv, store.resources)
-        services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource))
+        quotas = {name: _quota(quota) for name, quota in settings.quotas.items()}
+        services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource, quotas))
         stack.push_async_callback(services.aclose)
         host = Host(
             settings.data,
@@ -142,15 +150,24 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)
         )
+        r2 = services.by_name["r2"]
+        assert isinstance(r2, R2Service)
+        s3 = S3Endpoint(StoreDirectory(store, r2, account.id), r2.bucket, domains=settings.s3_domains)
+        s3_host = settings.s3_host or settings.host
+        s3_port = await stack.enter_async_context(_listening(s3, s3_host, settings.s3_port, stop_seconds))
         # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
         # pauses shrink from tens of milliseconds to what requests have made.
         gc.collect()
         gc.freeze()
+        # A request leaves some hundred objects and hardly ever a cycle: every tenth of them would start the collector.
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(_GC_YOUNG_MAX)
         stack.callback(gc.unfreeze)
         watch.serving = True
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),
             control_url=_url(control_host, control_port),
+            s3_url=_url(s3_host, s3_port),
             account_id=account.id,
             admin_token=token,
             drain=watch.drain,
@@ -202,6 +219,13 @@ class _Watch:
         self.serving = False
         self._gateway.drain()
         await asyncio.sleep(notice_seconds)
+
+
+def _quota(given: ServiceQuota) -> Quota:
+    return Quota(
+        Limit(given.resource_bytes, given.resource_count),
+        Limit(given.account_bytes, given.account_count),
+    )
 
 
 class _Deployments:

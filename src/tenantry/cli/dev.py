@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -20,7 +21,7 @@ from tenantry.cli.client import Client
 from tenantry.cli.deploy import Deployed, deploy_project
 from tenantry.cli.devfile import Customer, remove_devfile, write_devfile
 from tenantry.cli.machine import check_port, data_folder
-from tenantry.cli.provision import ensure_dispatch_namespace
+from tenantry.cli.provision import ensure_dispatch_namespace, fresh_access_key
 from tenantry.cli.signals import exit_on_signals, stop_on_signals
 from tenantry.cli.watch import affected, watch
 from tenantry.config.platform import Platform, PlatformSettings, PlatformWorker, load_platform
@@ -39,6 +40,8 @@ class RunningPlatform(Protocol):
     def gateway_url(self) -> str: ...
     @property
     def control_url(self) -> str: ...
+    @property
+    def s3_url(self) -> str: ...
     @property
     def account_id(self) -> str: ...
     @property
@@ -61,6 +64,9 @@ def dev(
     control_port: Annotated[
         int, typer.Option(min=0, max=65535, help="The control plane's port; 0 takes any free one.")
     ] = 8788,
+    s3_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The S3 endpoint's port; 0 takes any free one.")
+    ] = 8789,
     isolation: Annotated[
         Literal["strict", "container", "none"],
         typer.Option(help="How Workers are locked in. none is for machines that cannot, and for trusted code only."),
@@ -78,7 +84,7 @@ def dev(
 
       tenantry dev examples/multi-tenant
 
-      tenantry dev my-worker --data scratch --port 9000 --control-port 9001
+      tenantry dev my-worker --data scratch --port 9000 --control-port 9001 --s3-port 9002
     """
     exit_on_signals()
     # Here, not above: the host is a lot to import, and `deploy` and `--help` need none of it.
@@ -87,15 +93,20 @@ def dev(
     platform = load_platform(folder)
     with data_folder(data) as held:
         remove_devfile(held)
-        if port == control_port != 0:
-            raise ConfigError("tenants and control plane need a port each: choose another with --control-port")
+        given = [one for one in (port, control_port, s3_port) if one]
+        if len(set(given)) < len(given):
+            raise ConfigError(
+                "tenants, control plane and S3 need a port each: choose others with --control-port and --s3-port"
+            )
         check_port(host, port, "--port")
         check_port(host, control_port, "--control-port")
+        check_port(host, s3_port, "--s3-port")
         settings = PlatformSettings(
             data=held,
             host=host,
             port=port,
             control_port=control_port,
+            s3_port=s3_port,
             isolation=isolation,
             gateway_worker=platform.gateway_worker,
             durability=durability,
@@ -103,6 +114,7 @@ def dev(
             plans=platform.plans,
             memory_mib_total=platform.memory_mib_total,
             kv=platform.kv,
+            quotas=platform.quotas,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))
@@ -154,18 +166,27 @@ class _Session:
             deployed = await asyncio.to_thread(self._deploy, worker)
             self._versions[(worker.namespace, deployed.name)] = deployed.version_id
             if worker.customer is not None:
-                customers.append((worker.customer, Customer.of(deployed)))
+                customers.append((worker.customer, await asyncio.to_thread(self._customer, worker.customer, deployed)))
         await _wait_for_server(self._started.gateway_url)
+        await _wait_for_server(self._started.s3_url)
         write_devfile(
             self._settings.data,
             gateway=self._started.gateway_url,
             control=self._started.control_url,
+            s3=self._started.s3_url,
             account_id=self._started.account_id,
             admin_token=self._started.admin_token,
             customers=customers,
         )
         first = next((name for name, _ in customers), None)
-        output.show(banner(self._started.gateway_url, self._started.control_url, first))
+        output.show(banner(self._started, first))
+
+    def _customer(self, name: str, deployed: Deployed) -> Customer:
+        """What the devfile says of a customer, with an access key of its own for its bucket."""
+        customer = Customer.of(deployed)
+        if customer.r2 is None:
+            return customer
+        return replace(customer, s3=fresh_access_key(self._client, f"tenantry dev: {name}"[:120], customer.r2))
 
     async def reload_until(self, stop: asyncio.Event) -> None:
         """Deploy a Worker again when one of its files changes."""

@@ -1,4 +1,4 @@
-"""`DATA/dev.json`: where a running `tenantry dev` is, for scripts that drive it. It holds the admin token, hence 0600.
+"""`DATA/dev.json`: where a running `tenantry dev` is, for scripts that drive it. It holds secrets, hence 0600.
 
 It is there only while everything answers, so waiting for it is waiting for the platform.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tenantry.cli.deploy import Deployed
@@ -20,18 +20,22 @@ _NAME = "dev.json"
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer's Worker and the resources it is bound to, the first of each kind; None for none."""
+    """A customer's Worker and the resources it is bound to, the first of each kind; None for none.
+
+    `s3` is an access key for the bucket: `access_key_id`, `secret_access_key`, `bucket`.
+    """
 
     worker: str
     kv: str | None
     r2: str | None
     d1: str | None
+    s3: dict[str, str] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, deployed: Deployed) -> Customer:
         resources = deployed.resources
-        first = [next(iter(kind), None) for kind in (resources.kv, resources.r2, resources.d1)]
-        return cls(deployed.name, *first)
+        kv, r2, d1 = (next(iter(kind), None) for kind in (resources.kv, resources.r2, resources.d1))
+        return cls(deployed.name, kv, r2, d1)
 
 
 def write_devfile(
@@ -39,6 +43,7 @@ def write_devfile(
     *,
     gateway: str,
     control: str,
+    s3: str,
     account_id: str,
     admin_token: str,
     customers: Iterable[tuple[str, Customer]],
@@ -47,6 +52,7 @@ def write_devfile(
     content = {
         "gateway": gateway,
         "control": control,
+        "s3": s3,
         "account_id": account_id,
         "admin_token": admin_token,
         "customers": {name: asdict(customer) for name, customer in customers},

@@ -24,6 +24,8 @@ host = "127.0.0.1"
 port = 8787
 control_host = "127.0.0.1"    # the control plane is for operators: keep it away from tenants
 control_port = 8788
+s3_host = "127.0.0.1"
+s3_port = 8789
 
 [identity]                    # who a tenant's request is from
 api_keys = true               # made with `tenantry keys create USER`

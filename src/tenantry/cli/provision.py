@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tenantry.cli.client import ApiError, Client
 from tenantry.config.wrangler import OutboundWorker, WorkerProject
 
-__all__ = ["Provisioned", "provision"]
+__all__ = ["Provisioned", "ensure_dispatch_namespace", "fresh_access_key", "provision"]
 
 # "It exists already": somebody else made it since we looked.
 _KV_EXISTS = 10014
@@ -92,6 +92,19 @@ def ensure_dispatch_namespace(client: Client, name: str, made: list[str]) -> Non
             raise
     else:
         made.append(f"dispatch namespace {name}")
+
+
+def fresh_access_key(client: Client, name: str, bucket: str) -> dict[str, str]:
+    """A new access key for a bucket in place of those of the same name: secrets are shown only once."""
+    for old in client.s3_credentials():
+        if old["name"] == name:
+            client.revoke_s3_credential(old["access_key_id"])
+    made = client.create_s3_credential(name, "object-read-write", bucket)
+    return {
+        "access_key_id": made["access_key_id"],
+        "secret_access_key": made["secret_access_key"],
+        "bucket": bucket,
+    }
 
 
 def _kv(client: Client, title: str, result: Provisioned) -> str:

@@ -55,6 +55,7 @@ def serve(
     with data_folder(settings.data):
         check_port(settings.host, settings.port, "port")
         check_port(settings.control_host or settings.host, settings.control_port, "control_port")
+        check_port(settings.s3_host or settings.host, settings.s3_port, "s3_port")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings, compose.serving))
 
@@ -66,7 +67,7 @@ async def _until_signal(
     async with serving(settings) as started:
         if settings.identity is not None and settings.identity.trust_user_header:
             output.warn(f"trust_user_header is set: whoever reaches {started.gateway_url} is whoever they say")
-        output.say(f"tenants {started.gateway_url}, control plane {started.control_url}")
+        output.say(f"tenants {started.gateway_url}, control plane {started.control_url}, S3 {started.s3_url}")
         await stop.wait()
         output.say(f"Stopping: requests in flight have {settings.drain_seconds:g} s.")
         await started.drain(settings.drain_notice_seconds)

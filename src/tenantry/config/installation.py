@@ -31,6 +31,7 @@ none.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
 from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.platform import MemoryMibTotal, PlatformSettings
+from tenantry.config.quotas import QuotasFile, parse_quotas
 from tenantry.errors import ConfigError
 
 __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
@@ -53,6 +55,7 @@ __all__ = ["ENVIRONMENT_PREFIX", "load_installation"]
 ENVIRONMENT_PREFIX: Final = "TENANTRY_"
 _OF_CLIENTS: Final = frozenset({"TENANTRY_URL", "TENANTRY_TOKEN", "TENANTRY_ACCOUNT", "TENANTRY_PROFILE"})
 """What the client commands read. It may stand in the same environment."""
+_DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 _OF_SERVE: Final = frozenset({"TENANTRY_CONFIG", "TENANTRY_SECRETS_KEYS"})
 
 
@@ -72,6 +75,9 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     control_host: str = "127.0.0.1"
     control_port: int = 8788
     tail_port: int = 8790
+    s3_host: str = "127.0.0.1"
+    s3_port: int = 8789
+    s3_domains: tuple[str, ...] = ()
     isolation: Literal["strict", "container"] = "strict"
     durability: Literal["full", "process"] = "full"
     drain_seconds: float = DRAIN_SECONDS_DEFAULT
@@ -81,6 +87,7 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
     kv_namespace: list[KvNamespaceFile] = []
+    quotas: QuotasFile = QuotasFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,17 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
     """
     source = _read(file, environment)
     content, where = source.content, source.where
-    for key in ("port", "control_port", "tail_port"):
+    for key in ("port", "control_port", "s3_port", "tail_port"):
         if not 0 <= getattr(content, key) <= 65535:
             raise ConfigError(f"{where}{key} is {getattr(content, key)}, which is not a port")
-    if content.port == content.control_port != 0 and content.host == content.control_host:
-        raise ConfigError(f"{where}control_port: tenants and control plane need a port each")
+    places = [
+        (content.host, content.port),
+        (content.control_host, content.control_port),
+        (content.s3_host, content.s3_port),
+    ]
+    listening = [place for place in places if place[1] != 0]
+    if len(set(listening)) < len(listening):
+        raise ConfigError(f"{where}tenants, control plane and S3 need a port each: see port, control_port and s3_port")
     for key in ("drain_seconds", "drain_notice_seconds"):
         if not 0 <= getattr(content, key) <= DRAIN_SECONDS_MAX:
             raise ConfigError(f"{where}{key} is not between 0 and {DRAIN_SECONDS_MAX:g}")
@@ -116,6 +129,9 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         control_host=content.control_host,
         control_port=content.control_port,
         tail_port=content.tail_port,
+        s3_host=content.s3_host,
+        s3_port=content.s3_port,
+        s3_domains=_domains(content.s3_domains, where),
         isolation=content.isolation,
         durability=content.durability,
         identity=parse_identity(content.identity, f"{where}identity", source.folder),
@@ -125,7 +141,16 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         plans=_plans(source, addresses),
         memory_mib_total=content.memory_mib_total,
         kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
+        quotas=parse_quotas(content.quotas, f"{where}quotas"),
     )
+
+
+def _domains(given: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """In lower case, those that end in another before it, so that the more specific one is found first."""
+    for domain in given:
+        if not _DOMAIN.fullmatch(domain):
+            raise ConfigError(f"{where}s3_domains: {domain[:80]!r} is not a host name, such as s3.example.com")
+    return tuple(sorted((domain.lower() for domain in given), key=len, reverse=True))
 
 
 def _read(file: Path | None, environment: Mapping[str, str]) -> _Source:

@@ -32,7 +32,7 @@ A folder that has a wrangler configuration and no `tenantry.toml` is a platform 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +44,7 @@ from tenantry.config.identity import IdentitySettings
 from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
 from tenantry.config.limits import MEMORY_MIB_MIN
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
+from tenantry.config.quotas import Quotas, QuotasFile, parse_quotas
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
 from tenantry.errors import ConfigError
 
@@ -65,6 +66,11 @@ class PlatformSettings:
     control_port: int = 8788
     tail_port: int = 0
     """Where the live tails of Workers are read: beside the control plane, for a WebSocket that wrangler can use."""
+    s3_host: str | None = None
+    """None: as `host`."""
+    s3_port: int = 8789
+    s3_domains: tuple[str, ...] = ("s3.localhost", "localhost")
+    """Hosts in front of which a bucket may stand, more specific ones first."""
     isolation: Literal["strict", "container", "none"] = "strict"
     # "full": an acknowledged write survives a power cut. "process": it survives kill -9.
     durability: Literal["full", "process"] = "full"
@@ -78,6 +84,7 @@ class PlatformSettings:
     # What all worker processes may hold together. None: most of what the machine has.
     memory_mib_total: int | None = None
     kv: KvNamespaceSettings = STRONG
+    quotas: Quotas = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Platform:
     plans: Plans = DEFAULT_PLANS
     memory_mib_total: int | None = None
     kv: KvNamespaceSettings = STRONG
+    quotas: Quotas = field(default_factory=dict)
 
 
 class _Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +134,7 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: PlanFile = PlanFile()
     memory_mib_total: MemoryMibTotal | None = None
     kv_namespace: list[KvNamespaceFile] = []
+    quotas: QuotasFile = QuotasFile()
 
 
 def load_platform(folder: Path) -> Platform:
@@ -167,6 +176,7 @@ def _from_file(folder: Path, file: Path) -> Platform:
         _plans(file, content, workers),
         content.memory_mib_total,
         parse_kv_namespaces(content.kv_namespace, f"{file}: $.kv_namespace"),
+        parse_quotas(content.quotas, f"{file}: $.quotas"),
     )
 
 

@@ -27,6 +27,7 @@ from tenantry.control.routes.openapi import openapi_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.queues import queue_routes
 from tenantry.control.routes.r2 import r2_routes
+from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
 from tenantry.control.routes.secrets import secret_routes
 from tenantry.control.routes.services import service_routes
@@ -88,6 +89,7 @@ def create_app(
         *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, d1, threads),
+        *s3_credential_routes(store.s3_credentials, threads),
         *script_routes(uploads),
         *version_routes(uploads),
         *setting_routes(store, deployer, threads),

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from sqlalchemy.exc import SQLAlchemyError
 
 from tenantry.control.audit import Audit, Change
 from tenantry.control.envelope import error_envelope, status_of
@@ -81,7 +82,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 if asking is not None and asking.change is not None:
                     # Before the caller learns of it: who was told of a change finds it in the log.
-                    await self._threads.run(self._audit.end, asking.change, message["status"])
+                    await self._end(asking.change, message["status"])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -93,6 +94,14 @@ class Edge:
         scope[_SCOPE_KEY] = asking  # type: ignore[literal-required]  # ours
         take_raw_tail(scope)
         await self._app(scope, receive, answer)
+
+    async def _end(self, change: Change, status: int) -> None:
+        try:
+            await self._threads.run(self._audit.end, change, status)
+        except SQLAlchemyError:
+            # That it began is in the log, durably, from before anything happened. The caller is to hear how it ended,
+            # also where the disk is full.
+            _log.exception("the end of a change is not in the audit log", request_id=change.request_id, status=status)
 
     async def _authenticate(self, scope: Scope, address: str) -> Token:
         wait = self._failures.wait_seconds(address, self._clock())

@@ -56,6 +56,7 @@ BUCKET_NAME_CHARACTERS_MAX = 63
 D1_QUERY_BODY_BYTES_MAX = 8 * 1024 * 1024
 # How long a poll of an export or import is held open: wrangler asks again at once.
 D1_POLL_SECONDS = 1.0
+S3_CREDENTIAL_NAME_CHARACTERS_MAX = 120
 DATABASE_NAME_CHARACTERS_MAX = 128
 
 # Cloudflare: 128 variables a Worker on paid plans, 5 KB each; other bindings are not counted there.

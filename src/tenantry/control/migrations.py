@@ -144,6 +144,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         """
+        CREATE TABLE s3_credentials (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            permission TEXT NOT NULL,
+            bucket TEXT,
+            secret TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            FOREIGN KEY (account_id, bucket) REFERENCES r2_buckets (account_id, name) ON DELETE CASCADE
+        )
+        """,
+        """
         CREATE TABLE d1_databases (
             id TEXT PRIMARY KEY NOT NULL,
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,

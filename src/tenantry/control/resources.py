@@ -206,15 +206,18 @@ class Resources:
         )
         return made
 
+    def find_bucket(self, account_id: str, name: str) -> Bucket | None:
+        """The bucket of that name, in whatever jurisdiction."""
+        with self._database.read() as connection:
+            row = connection.execute(_buckets(account_id).where(r2_buckets.c.name == name)).first()
+        return None if row is None else Bucket(*row)
+
     def bucket(self, account_id: str, name: str, jurisdiction: str = "default") -> Bucket:
         """Raises NotFound (10006), also for a bucket of another jurisdiction."""
-        with self._database.read() as connection:
-            row = connection.execute(
-                _buckets(account_id).where(r2_buckets.c.name == name, r2_buckets.c.jurisdiction == jurisdiction)
-            ).first()
-        if row is None:
+        found = self.find_bucket(account_id, name)
+        if found is None or found.jurisdiction != jurisdiction:
             raise NotFound(10006, "The specified bucket does not exist.")
-        return Bucket(*row)
+        return found
 
     def set_bucket_storage_class(self, account_id: str, name: str, storage_class: str) -> None:
         with self._database.write() as connection:
@@ -225,18 +228,22 @@ class Resources:
             )
 
     def delete_bucket(self, account_id: str, name: str) -> None:
-        """Forgets a bucket. Its bytes are the service's to remove, before."""
+        """Forgets a bucket, and the access keys for it alone. Its bytes are the service's to remove, before."""
         with self._database.write() as connection:
             connection.execute(
                 delete(r2_buckets).where(r2_buckets.c.account_id == account_id, r2_buckets.c.name == name)
             )
 
-    def buckets(self, account_id: str, *, after: str, contains: str, size: int, descending: bool) -> list[Bucket]:
+    def buckets(
+        self, account_id: str, *, after: str, contains: str, size: int, descending: bool, prefix: str = ""
+    ) -> list[Bucket]:
         """At most `size` buckets by name, beginning behind `after` (an empty text: at the start)."""
         name = r2_buckets.c.name
         query = _buckets(account_id)
         if contains:
             query = query.where(name.contains(contains, autoescape=True))
+        if prefix:
+            query = query.where(name.startswith(prefix, autoescape=True))
         if after:
             query = query.where(name < after if descending else name > after)
         with self._database.read() as connection:

@@ -6,7 +6,21 @@ TEXT that every database reads alike.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from typing import Literal
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 METADATA = MetaData()
 
@@ -172,6 +186,21 @@ r2_buckets = Table(
     Column("storage_class", Text, nullable=False),
     Column("jurisdiction", Text, nullable=False),
     Column("location", Text),
+)
+
+S3Permission = Literal["admin-read-write", "admin-read-only", "object-read-write", "object-read-only"]
+
+s3_credentials = Table(
+    "s3_credentials",
+    METADATA,
+    Column("id", Text, primary_key=True),  # the access key id: 32 hex digits
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("permission", Text, nullable=False),  # S3Permission
+    Column("bucket", Text),  # NULL: all of the account; a key goes with its bucket
+    Column("secret", Text, nullable=False),  # see s3_credentials.py
+    Column("created_on", Text, nullable=False),
+    ForeignKeyConstraint(["account_id", "bucket"], ["r2_buckets.account_id", "r2_buckets.name"], ondelete="CASCADE"),
 )
 
 d1_databases = Table(

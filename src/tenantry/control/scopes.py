@@ -197,6 +197,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("PUT", f"{_A}/queues/{{queue_id}}/consumers/{{consumer_id}}"): _ADMIN,
     ("DELETE", f"{_A}/queues/{{queue_id}}/consumers/{{consumer_id}}"): _ADMIN,
     # Ours
+    ("POST", f"{_A}/r2/s3-credentials"): _ADMIN,
+    ("GET", f"{_A}/r2/s3-credentials"): _READ,
+    ("DELETE", f"{_A}/r2/s3-credentials/{{access_key_id}}"): _ADMIN,
     ("GET", "/tenantry/v1/processes"): _READ,
     ("GET", "/metrics"): _READ,
     ("POST", "/tenantry/v1/api_keys"): _ADMIN,

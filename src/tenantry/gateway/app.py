@@ -89,7 +89,7 @@ class Gateway:
             await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = _Started(send)
+        answer: Answer | None = None
         client: _Client | None = None
         try:
             if self._identity is None:
@@ -108,12 +108,12 @@ class Gateway:
                     request.body = await _whole(body)
                     body = None
             answer = await self._host.fetch(self._worker, request, body)
-            await self._answer(answer, request.method, started)
+            await send_answer(answer, request.method, send)
         except asyncio.CancelledError:
             if client is None:
                 raise
             if client.refused and not client.gone:
-                if started.done:
+                if answer is not None and answer.begun:
                     raise StreamError("the request's body became larger than it may be") from None
                 await send_text(send, 413, _TOO_LARGE + "\n")
             elif not client.gone:
@@ -126,7 +126,7 @@ class Gateway:
             raise
         except BadResponse as error:
             _log.warning("a Worker's response was refused", worker=self._worker, reason=str(error))
-            if started.done:
+            if answer is None or answer.begun:
                 raise
             await send_text(send, 502, "error code: 1101\n")
         except InvocationError as error:
@@ -134,12 +134,14 @@ class Gateway:
         except Exception:
             reference = uuid4().hex
             _log.exception("a request could not be served", worker=self._worker, reference=reference)
-            if started.done:
+            if answer is not None and answer.begun:
                 raise  # the server cuts the connection
             await send_text(send, 500, "error code: 1101\n", [(b"x-error-reference", reference.encode())])
         finally:
             if client is not None:
                 client.close()
+            if answer is not None and answer.stream is not None:
+                await answer.stream.aclose()
 
     async def _fail(self, error: InvocationError, send: Send) -> None:
         reference = uuid4().hex
@@ -151,25 +153,6 @@ class Gateway:
             extra.append((b"retry-after", b"1"))
         status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
         await send_text(send, status, f"error code: {error.code}\n", extra)
-
-    async def _answer(self, answer: Answer, method: str, started: _Started) -> None:
-        try:
-            await send_answer(answer, method, started.send)
-        finally:
-            if answer.stream is not None:
-                await answer.stream.aclose()
-
-
-class _Started:
-    """Knows whether the head of the response is out."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.done = False
-
-    async def send(self, message: Scope) -> None:
-        await self._send(message)
-        self.done = True
 
 
 class _Client:
@@ -185,11 +168,11 @@ class _Client:
         self._ahead_bytes = 0
         self._taken: asyncio.Event | None = None
         self._turn: asyncio.Lock | None = None
-        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
         self._watcher: asyncio.Task[None] | None = None
         self.gone = False
         self.refused = False
-        loop = asyncio.get_running_loop()
         self._timer = loop.call_later(DISCONNECT_WATCH_SECONDS, self._watch, loop)
 
     async def receive(self) -> Scope:

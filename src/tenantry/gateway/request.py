@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
 from tenantry.errors import StreamError
@@ -25,6 +26,7 @@ _CONNECTION_HEADERS: Final = frozenset(
 """They speak of this connection, not of the request (RFC 9110, section 7.6.1)."""
 _EDGE_HEADERS: Final = frozenset({b"cf-connecting-ip", b"x-real-ip", b"cf-worker"})
 """What only the platform may say of a request: a client's own is dropped."""
+_DROPPED_HEADERS: Final = _CONNECTION_HEADERS | _EDGE_HEADERS
 
 
 class BadRequest(Exception):
@@ -34,6 +36,12 @@ class BadRequest(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+@lru_cache(maxsize=1024)
+def _authority(host: bytes) -> str | None:
+    """A Host header as it stands in a URL, None where it is not a host name. They are few, and come again and again."""
+    return host.decode("ascii").lower() if _HOST.fullmatch(host) else None
 
 
 def read_request(scope: Scope, dropped: frozenset[bytes] = frozenset()) -> RequestValue:
@@ -48,12 +56,13 @@ def read_request(scope: Scope, dropped: frozenset[bytes] = frozenset()) -> Reque
             if host:
                 raise BadRequest(400, "The request has more than one Host header.")
             host = value
-        if name in _CONNECTION_HEADERS or name in _EDGE_HEADERS or name in dropped:
+        if name in _DROPPED_HEADERS or name in dropped:
             continue
         headers.append((name.decode("latin-1"), value.decode("latin-1")))
     if size > REQUEST_HEADER_BYTES_MAX:
         raise BadRequest(431, "The request's headers are too large.")
-    if not _HOST.fullmatch(host):
+    authority = _authority(host)
+    if authority is None:
         raise BadRequest(400, "The request's Host header is missing or is not a host name.")
     target = scope["raw_path"] or b"/"
     if not _TARGET.fullmatch(target):
@@ -65,7 +74,7 @@ def read_request(scope: Scope, dropped: frozenset[bytes] = frozenset()) -> Reque
     client = scope.get("client")
     if client:
         headers.append(("cf-connecting-ip", client[0]))
-    url = f"{scope['scheme']}://{host.decode('ascii').lower()}{target.decode('latin-1')}"
+    url = f"{scope['scheme']}://{authority}{target.decode('latin-1')}"
     return RequestValue(scope["method"], url, headers)
 
 

@@ -51,7 +51,8 @@ def encode_headers(response: ResponseValue) -> tuple[list[tuple[bytes, bytes]], 
 
 
 async def send_answer(answer: Answer, method: str, send: Send) -> None:
-    """Send a Worker's answer. Raises BadResponse while nothing was sent, and StreamError when its body breaks off.
+    """Send a Worker's answer; `answer.begun` says whether any of it is sent. Raises BadResponse for one that no client
+    may see, and StreamError when its body breaks off.
 
     The stream stays the caller's to close.
     """
@@ -64,11 +65,13 @@ async def send_answer(answer: Answer, method: str, send: Send) -> None:
         if method == "HEAD" and known is not None:
             headers.append((b"content-length", b"%d" % known))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        answer.begun = True
         await send({"type": "http.response.body", "body": b""})
         return
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    answer.begun = True
     if answer.stream is None:
         await send({"type": "http.response.body", "body": body})
         return

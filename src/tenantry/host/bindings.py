@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tenantry.host.invocation import Invocation
+    from tenantry.host.process import WorkerProcess
+    from tenantry.wire.events import CallReceived
 
 __all__ = ["CapabilityTable", "ServiceTarget"]
 
@@ -30,6 +32,18 @@ class ServiceTarget(Permanent):
 
     def __init__(self, open_binding: Callable[[], Binding]) -> None:
         self._open = open_binding
+        self._binding: Binding | None = None
+
+    def _opened(self) -> Binding:
+        if self._binding is None:
+            self._binding = self._open()
+        return self._binding
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        if not self._opened().eager:
+            return False
+        process.serve_now(invocation, call)
+        return True
 
     async def call(
         self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]
@@ -38,7 +52,7 @@ class ServiceTarget(Permanent):
             args = decode_untrusted(payload)
             if type(args) is not list:
                 raise ProtocolError("arguments that are not a list")
-            result = await self._open().call(method, [_argument(arg, things) for arg in args])
+            result = await self._opened().call(method, [_argument(arg, things) for arg in args])
         finally:
             if things:
                 await close_streams(things)

@@ -54,6 +54,8 @@ class Answer:
 
     response: ResponseValue
     stream: ByteStream | None = None
+    begun: bool = False
+    """Whether whoever has the answer has passed any of it on."""
 
 
 class Host:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tenantry.errors import InvocationError
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.wire.events import InvocationKind
 
 if TYPE_CHECKING:
+    import asyncio
+
     from tenantry.config.deployment import DeployedWorker
     from tenantry.host.admission import Admission
     from tenantry.host.process import WorkerProcess
+    from tenantry.host.relay import Relay
     from tenantry.host.split import VersionChoice
     from tenantry.host.traces import Recorder
+
+    Serving = asyncio.Task[None] | Relay
+    """Who sees to the answer of one call."""
 
 __all__ = ["Invocation", "LogAllowance"]
 
 
-@dataclass(slots=True, eq=False)
-class LogAllowance:
+class LogAllowance(msgspec.Struct, eq=False):
     """What was logged, of LOG_BYTES_MAX."""
 
     since: float = 0.0
     used_bytes: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Invocation:
-    """`deadline` is on the loop's clock. What it counts is counted here, never by the worker."""
+class Invocation(msgspec.Struct, eq=False):
+    """`deadline` is on the loop's clock. What it counts is counted here, never by the worker.
+
+    A Struct, though nothing decodes it: one is made for each event, and a dataclass takes four times as long.
+    """
 
     worker: DeployedWorker
     process: WorkerProcess
@@ -54,9 +61,9 @@ class Invocation:
     failure: InvocationError | None = None
     stopped: bool = False
     """Its time was over, and it was told."""
-    log: LogAllowance = field(default_factory=LogAllowance)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    """Calls that its code made and that are not answered."""
+    log: LogAllowance = msgspec.field(default_factory=LogAllowance)
+    serving: set[Serving] = msgspec.field(default_factory=set)
+    """Who sees to the calls that its code made and that are not answered."""
 
     @property
     def cpu_seconds_max(self) -> float:

@@ -26,7 +26,7 @@ START_GRACE_CPU_SECONDS: Final = 0.25
 START_GRACE_SECONDS: Final = 1.0
 """An import that was interrupted, because it took too long, has these to say where; then its process is ended."""
 
-LAST_WORDS_CPU_SECONDS: Final = 0.02
+LAST_WORDS_CPU_SECONDS: Final = 0.1
 LAST_WORDS_SECONDS: Final = 0.25
 """A process that used up its CPU time has these to say where it is; then it is ended. The signal is with it at once."""
 

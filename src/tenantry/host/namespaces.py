@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantry.errors import BindingError, WorkerNotFound
+from tenantry.host.relay import Relay
 from tenantry.host.targets import Permanent, Reply, Thing, close_streams
 from tenantry.host.terms import OutboundWorker, read_terms_untrusted
 from tenantry.wire.events import InvocationKind
@@ -13,6 +14,8 @@ from tenantry.wire.terms import TERMS_MARK, split_terms_untrusted
 if TYPE_CHECKING:
     from tenantry.host.host import Host
     from tenantry.host.invocation import Invocation
+    from tenantry.host.process import WorkerProcess
+    from tenantry.wire.events import CallReceived
 
 __all__ = ["NamespaceTarget"]
 
@@ -27,6 +30,15 @@ class NamespaceTarget(Permanent):
         self._namespace = namespace
         self._outbound = outbound
         self._terms = read_terms_untrusted({}, outbound)
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        script, slash, method = call.method.partition("/")
+        if not slash or script.startswith(TERMS_MARK):
+            return False
+        pool = self._host.find(self._namespace, script)
+        if pool is None:
+            return False
+        return Relay(process, invocation, call, pool.pool_for(invocation)).try_start(method, self._terms)
 
     async def call(
         self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]

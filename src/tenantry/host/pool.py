@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from tenantry.channel import Lane
+from tenantry.channel import Answered, Lane
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.plans import DEFAULT_PLANS, Plan
 from tenantry.errors import LimitExceeded, StartLimitExceeded, TenantryError, WorkerCrashed
@@ -38,7 +38,7 @@ from tenantry.host.starts import Starts
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.host.traces import TraceHub
-from tenantry.wire.assignment import START_FAILED_CODE, encode_assignment
+from tenantry.wire.assignment import START_FAILED_CODE, WORKER_ROOT, encode_assignment
 from tenantry.wire.events import InvocationKind, PeerError
 
 __all__ = ["WorkerPool"]
@@ -121,6 +121,46 @@ class WorkerPool:
                 await close_streams(list(things))
         return await pool._ask(process, kind, method, payload, things, depth, terms, caller, choice)
 
+    def pool_for(self, caller: Invocation) -> WorkerPool:
+        """Itself: it has one version."""
+        return self
+
+    def try_ask(
+        self,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        depth: int,
+        terms: Terms,
+        caller: Invocation,
+        answered: Answered,
+    ) -> Invocation | None:
+        """Begin an invocation that brings no streams, if there is a process and a place for it in this turn.
+
+        None: nothing was done, and `invoke` waits for what is missing, or says why there is none. Raises
+        InvocationError. What `answered` gets is for the process's `take`, or for `failure`.
+        """
+        if depth > DEPTH_MAX or self._retired or caller.is_called_by(self.worker):
+            return None
+        process = self._choose()
+        if process is None or process.peer.is_closed or not self.admission.try_enter():
+            return None
+        return process.ask(kind, method, payload, (), depth, WORKER_ROOT, terms, caller, self.admission, answered)
+
+    def failure(self, invocation: Invocation, error: TenantryError) -> TenantryError:
+        """Why an invocation has no answer. A process that could not become its Worker ends here."""
+        failure = invocation.process.failure(invocation, error)
+        if isinstance(failure, PeerError) and failure.code == START_FAILED_CODE:
+            return self._start_failed(invocation.process)
+        return failure
+
+    def _start_failed(self, process: WorkerProcess) -> TenantryError:
+        self._crashed(process)
+        process.kill()
+        if process.interrupted_at:
+            return StartLimitExceeded("Worker exceeded its start-up limit: its log says where.")
+        return WorkerCrashed("The Worker could not be started: its log says why.")
+
     async def _ask(
         self,
         process: WorkerProcess,
@@ -148,11 +188,7 @@ class WorkerPool:
         except PeerError as error:
             if error.code != START_FAILED_CODE:
                 raise
-            self._crashed(process)
-            process.kill()
-            if process.interrupted_at:
-                raise StartLimitExceeded("Worker exceeded its start-up limit: its log says where.") from error
-            raise WorkerCrashed("The Worker could not be started: its log says why.") from error
+            raise self._start_failed(process) from error
 
     def _newest(self) -> WorkerPool:
         """The pool to run in: who waited for a place meets the version that is deployed by now."""

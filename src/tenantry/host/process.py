@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from tenantry.channel import ChannelClosed, Lane, Peer, RemoteStream
+from tenantry.channel import Answered, ChannelClosed, Lane, Peer, RemoteStream
 from tenantry.config.deployment import DeployedWorker
 from tenantry.errors import (
     BindingError,
@@ -17,10 +17,12 @@ from tenantry.errors import (
     Overloaded,
     ProtocolError,
     StreamError,
+    TenantryError,
     WorkerCrashed,
 )
 from tenantry.host.admission import Admission
 from tenantry.host.allowance import DEFAULT_ALLOWANCE, Allowance
+from tenantry.host.eager import begin
 from tenantry.host.invocation import Invocation, LogAllowance
 from tenantry.host.limits import (
     DEPTH_MAX,
@@ -57,8 +59,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tenantry.host.egress.proxy import Proxy
+    from tenantry.host.invocation import Serving
     from tenantry.host.runtime import Process
     from tenantry.host.split import VersionChoice
+    from tenantry.host.traces import Recorder
 
 __all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
@@ -121,8 +125,8 @@ class WorkerProcess:
         self.heard = False
         self.held = False
         """At the last look it had used up its processor and said nothing, and it said nothing since."""
-        self._serving: dict[int, asyncio.Task[None]] = {}
-        """Calls of the Worker's code that are not answered, by number."""
+        self._serving: dict[int, Serving] = {}
+        """Who sees to the calls of the Worker's code that are not answered, by number."""
         self._unserved: dict[int, CallReceived] = {}
         """Those of them whose task has not begun: if it never does, what they carried is given back."""
         self._refused = 0
@@ -157,6 +161,59 @@ class WorkerProcess:
         are closed, whatever happens. Cancelling tells the Worker to stop; it tells what it called. The place in
         `admission` that it was given is given back when nothing of it is left.
         """
+        capabilities = [self._capability(thing) for thing in things] if things else []
+        future: asyncio.Future[CallReturned] = self.loop.create_future()
+        try:
+            invocation = self.ask(
+                kind,
+                method,
+                payload,
+                capabilities,
+                depth,
+                target,
+                terms,
+                caller,
+                admission,
+                self.peer.settle(future),
+                choice,
+            )
+        except InvocationError:
+            await self._take_back(capabilities)
+            raise
+        try:
+            returned = await future
+        except asyncio.CancelledError:
+            self.cancel(invocation)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.peer.discard(future.result().capabilities)  # the answer came in the same turn
+            raise
+        except (ChannelClosed, PeerError) as error:
+            failure = self.failure(invocation, error)
+            if failure is error:
+                raise
+            raise failure from error
+        if (late := self.too_late(invocation, returned)) is not None:
+            raise late
+        return self.take(invocation, returned)
+
+    def ask(
+        self,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        capabilities: Sequence[Capability],
+        depth: int,
+        target: int,
+        terms: Terms,
+        caller: Invocation | None,
+        admission: Admission | None,
+        answered: Answered,
+        choice: VersionChoice | None = None,
+    ) -> Invocation:
+        """Begin an invocation. `answered` gets what `take` or `failure` then make the caller's.
+
+        Raises InvocationError; the place in `admission` is given back then, and the capabilities are the caller's.
+        """
         if not self.invocations:
             self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
             self.cpu_silent = 0.0
@@ -165,49 +222,50 @@ class WorkerProcess:
         if self.proxy is not None and terms.outbound is not None:
             # For good: what this code keeps in memory, it could send at another time.
             self.proxy.refuse("Requests of this Worker go through its outbound Worker: use fetch().")
-        capabilities = [self._capability(thing) for thing in things] if things else []
+        recorder: Recorder | None = None
+        if self._traces is not None and target == WORKER_ROOT:
+            recorder = self._traces.recorder(self.worker, kind, method, payload)
+        if recorder is not None:
+            answered = recorder.hearing(answered)
         try:
-            call, future = self.peer.call(target, kind, method, payload, capabilities)
+            call = self.peer.ask(target, kind, method, payload, capabilities, 0, answered)
         except (ChannelClosed, WireLimitError) as error:
             if admission is not None:
                 admission.leave()
-            await self._take_back(capabilities)
             if isinstance(error, WireLimitError):
                 raise Overloaded(f"The Worker cannot take the request: {error}.") from error
             raise WorkerCrashed("The Worker's process ended before it was asked.") from error
         deadline = self.loop.time() + self.allowance.wall_seconds
         invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
-        if self._traces is not None and target == WORKER_ROOT:
-            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload)
-        try:
-            return await self._answer_of(invocation, future, terms)
-        except BaseException as error:
-            if invocation.recorder is not None:
-                invocation.recorder.failed(error)
-            raise
+        if recorder is not None:
+            invocation.recorder = recorder
+            recorder.invocation = invocation
+        return invocation
 
-    async def _answer_of(self, invocation: Invocation, future: asyncio.Future[CallReturned], terms: Terms) -> Reply:
-        try:
-            returned = await future
-        except asyncio.CancelledError:
-            self.cancel(invocation)
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self.peer.discard(future.result().capabilities)  # the answer came in the same turn
-            raise
-        except ChannelClosed as error:
-            raise invocation.failure or WorkerCrashed("The Worker's process ended before it answered.") from error
-        except PeerError:
-            if invocation.failure is not None:
-                raise invocation.failure from None
-            raise
-        if self.condemned_at and invocation.failure is not None:
-            self.peer.discard(returned.capabilities)  # too late: its time was over
-            raise invocation.failure
+    @staticmethod
+    def failure(invocation: Invocation, error: TenantryError) -> TenantryError:
+        """Why an invocation has no answer: what the host did to it, before what its process said."""
+        if invocation.failure is not None:
+            return invocation.failure
+        if isinstance(error, ChannelClosed):
+            return WorkerCrashed("The Worker's process ended before it answered.")
+        return error
+
+    def too_late(self, invocation: Invocation, returned: CallReturned) -> InvocationError | None:
+        """What its caller gets instead of an answer that came when its time was over already."""
+        if not self.condemned_at or invocation.failure is None:
+            return None
+        self.peer.discard(returned.capabilities)
+        return invocation.failure
+
+    def take(self, invocation: Invocation, returned: CallReturned) -> Reply:
+        """The answer of an invocation, whatever it left open."""
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
-        if invocation.recorder is not None:
-            invocation.recorder.answered(returned.payload)
+        if not returned.capabilities:
+            return Reply(returned.payload)
+        terms = invocation.terms
         return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
 
     def cancel(self, invocation: Invocation) -> None:
@@ -220,8 +278,8 @@ class WorkerProcess:
     def stop(self, invocation: Invocation) -> None:
         """Tell the Worker that its time is over, also for what it gave to waitUntil()."""
         self.peer.cancel(invocation.call)
-        for task in list(invocation.tasks):
-            task.cancel()
+        for serving in list(invocation.serving):
+            serving.cancel()
 
     def is_open(self, invocation: Invocation) -> bool:
         """Whether somebody can still reach a body or a stub that the invocation gave away."""
@@ -251,8 +309,10 @@ class WorkerProcess:
     async def wait_closed(self) -> None:
         """End the process, and wait until nothing that it called is at work any more."""
         self.kill()
-        if self._serving:
-            await asyncio.wait(set(self._serving.values()))
+        # A relay ends with the channel, in the same turn.
+        tasks = {serving for serving in self._serving.values() if isinstance(serving, asyncio.Task)}
+        if tasks:
+            await asyncio.wait(tasks)
         await self.peer.wait_closed()
 
     def charge_unpaid(self, forgiven: float = 0.0) -> float:
@@ -282,11 +342,18 @@ class WorkerProcess:
         if invocation.subrequests > invocation.subrequests_max:
             self._refuse(event, "Too many API requests by single Worker invocation.")
             return
-        task = self.loop.create_task(self._serve(invocation, event))
-        self._unserved[event.call] = event
-        self._serving[event.call] = task
-        invocation.tasks.add(task)
-        task.add_done_callback(lambda task: self._served(task, invocation, event))
+        target: Target = (event.target.target if event.target is not None else None) or GONE
+        if event.kind > InvocationKind.RPC:
+            self.peer.close(ProtocolError("an invocation of a kind that only the host starts"))
+            return
+        try:
+            begun = not event.capabilities and target.begin(self, invocation, event)
+        except Exception as error:  # noqa: BLE001 - as of a task that serves it
+            self.fail(event, error)
+            return
+        if not begun:
+            self._unserved[event.call] = event
+            self._keep(self.loop.create_task(self._serve(invocation, event)), invocation, event)
 
     def _refuse(self, event: CallReceived, message: str) -> None:
         self._refused += 1
@@ -296,46 +363,87 @@ class WorkerProcess:
         self.peer.discard(event.capabilities)
         self.peer.error(event.call, PeerError("Error", message))
 
-    def _served(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
-        invocation.tasks.discard(task)
+    def serve_now(self, invocation: Invocation, event: CallReceived) -> None:
+        """Serve a call whose target can begin outside of a task, and most often has an answer without one."""
+        task = begin(self._serve(invocation, event), self.loop)
+        if task is not None:
+            self._keep(task, invocation, event)
+
+    def reply_now(self, invocation: Invocation, event: CallReceived, reply: Reply) -> None:
+        """Answer a call, with a task only if there is something to wait for."""
+        if not reply.things and reply.over is None:
+            self.peer.result(event.call, reply.payload)
+            return
+        task = begin(self._serve(invocation, event, reply), self.loop)
+        if task is not None:
+            self._keep(task, invocation, event)
+
+    def serving(self, invocation: Invocation, event: CallReceived, serving: Serving) -> None:
+        """A call has somebody who sees to its answer, until `served`."""
+        self._serving[event.call] = serving
+        invocation.serving.add(serving)
+
+    def served(self, invocation: Invocation, event: CallReceived, serving: Serving) -> None:
+        invocation.serving.discard(serving)
         del self._serving[event.call]
+
+    def _keep(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
+        self.serving(invocation, event, task)
+        task.add_done_callback(lambda task: self._task_done(task, invocation, event))
+
+    def _task_done(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
+        self.served(invocation, event, task)
         if self._unserved.pop(event.call, None) is not None:  # it was cancelled before it began
             self.peer.discard(event.capabilities)
             self.peer.error(event.call, PeerError("Error", "The call was canceled."))
 
-    async def _serve(self, invocation: Invocation, event: CallReceived) -> None:
-        del self._unserved[event.call]
+    async def _serve(self, invocation: Invocation, event: CallReceived, reply: Reply | None = None) -> None:
+        self._unserved.pop(event.call, None)
         target: Target = (event.target.target if event.target is not None else None) or GONE
         over: asyncio.Event | None = None
         try:
-            if event.kind > InvocationKind.RPC:
-                self.peer.discard(event.capabilities)
-                raise ProtocolError("an invocation of a kind that only the host starts")
-            things = [self._thing(each, invocation.terms) for each in event.capabilities] if event.capabilities else []
-            reply = await target.call(invocation, event.kind, event.method, event.payload, things)
+            if reply is None:
+                things = [self._thing(each, invocation.terms) for each in event.capabilities]
+                reply = await target.call(invocation, event.kind, event.method, event.payload, things)
             await self._answer(event.call, reply)
             over = reply.over
-        except PeerError as error:
-            self.peer.error(event.call, PeerError(error.name, error.message, error.code))
-        except BindingError as error:
-            self.peer.error(event.call, PeerError(error.name, error.message))
-        except (InvocationError, StreamError, WireLimitError) as error:
-            self.peer.error(event.call, PeerError("Error", str(error), error.code))
-        except ProtocolError as error:
-            self.peer.close(error)
-        except asyncio.CancelledError:
-            self.peer.error(event.call, PeerError("Error", "The call was canceled."))
+        except asyncio.CancelledError as error:
+            self.fail(event, error)
             raise
-        except Exception:  # noqa: BLE001
-            # A bug of ours. The Worker gets a reference, the operator the rest.
-            reference = uuid4().hex
-            _log.exception("a binding call failed", reference=reference, worker=self.worker.name, method=event.method)
-            self.peer.error(event.call, PeerError("Error", f"internal error; reference = {reference}"))
+        except Exception as error:  # noqa: BLE001 - all of them are somebody's answer
+            self.fail(event, error)
         if over is not None:
             try:
                 await over.wait()
             finally:
                 self.peer.done(event.call)
+
+    def fail(self, event: CallReceived, error: BaseException) -> None:
+        """Answer a call with why it failed, as far as the Worker may read it."""
+        match error:
+            case PeerError():
+                answer = PeerError(error.name, error.message, error.code)
+            case BindingError():
+                answer = PeerError(error.name, error.message)
+            case InvocationError() | StreamError() | WireLimitError():
+                answer = PeerError("Error", str(error), error.code)
+            case ProtocolError():
+                self.peer.close(error)
+                return
+            case asyncio.CancelledError():
+                answer = PeerError("Error", "The call was canceled.")
+            case _:
+                # A bug of ours. The Worker gets a reference, the operator the rest.
+                reference = uuid4().hex
+                _log.error(
+                    "a binding call failed",
+                    reference=reference,
+                    worker=self.worker.name,
+                    method=event.method,
+                    exc_info=error,
+                )
+                answer = PeerError("Error", f"internal error; reference = {reference}")
+        self.peer.error(event.call, answer)
 
     async def _answer(self, call: int, reply: Reply) -> None:
         capabilities = [self._capability(thing) for thing in reply.things] if reply.things else []
@@ -361,17 +469,17 @@ class WorkerProcess:
 
     def call_canceled(self, call: int) -> None:
         """The Worker lost interest in a call: a Worker that it called is told, a write may or may not be done."""
-        task = self._serving.get(call)
-        if task is not None:
-            task.cancel()
+        serving = self._serving.get(call)
+        if serving is not None:
+            serving.cancel()
 
     def call_closed(self, call: int) -> None:
         self._hear()
         invocation = self.invocations.pop(call)
         invocation.over()
         self.used_at = self.loop.time()
-        for task in list(invocation.tasks):
-            task.cancel()
+        for serving in list(invocation.serving):
+            serving.cancel()
         if not self.invocations:
             self.cpu_seen = self.process.cpu_seconds()
             self._on_idle(self)
@@ -429,8 +537,8 @@ class WorkerProcess:
         self.process.kill()
         for invocation in self.invocations.values():
             invocation.over()
-            for task in list(invocation.tasks):
-                task.cancel()
+            for serving in list(invocation.serving):
+                serving.cancel()
         self.invocations.clear()
         self._on_closed(self)
 
@@ -500,6 +608,10 @@ class RemoteStub:
             self._terms,
             invocation,
         )
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        process.serve_now(invocation, call)
+        return True
 
     def exported(self) -> None:
         self._references += 1

@@ -100,6 +100,7 @@ def python_policy(
         worker_site=worker_site,
         entry="tenantry.runtime.worker:main",
         prepare="tenantry.runtime.worker:prepare",
+        rehearse="tenantry.runtime.rehearsal:rehearse",
         preload=_PRELOAD,
         sockets=sockets,
         limits=ResourceLimits(memory_bytes_max=max(MEMORY_BYTES, 2 * memory_mib_max * MIB)),

@@ -77,6 +77,9 @@ class Invokable(Protocol):
     ) -> Reply:
         """See `WorkerPool.invoke`."""
 
+    def pool_for(self, caller: Invocation) -> WorkerPool:
+        """The pool of the version that meets what this invocation is a part of."""
+
 
 class Split:
     """Two or more pools of one Worker, with the percentage of each; they add up to 100."""
@@ -99,6 +102,9 @@ class Split:
                 return pool
         return self._parts[0][0]  # rounding; the first has the largest share
 
+    def pool_for(self, caller: Invocation) -> WorkerPool:
+        return self.choose(_choice_of(caller))
+
     async def invoke(
         self,
         kind: InvocationKind,
@@ -111,8 +117,14 @@ class Split:
         choice: VersionChoice | None = None,
     ) -> Reply:
         if caller is not None:
-            root = caller.root
-            choice = root.choice = root.choice or VersionChoice.drawn()
+            choice = _choice_of(caller)
         elif choice is None:
             choice = VersionChoice.drawn()
         return await self.choose(choice).invoke(kind, method, payload, things, depth, terms, caller, choice)
+
+
+def _choice_of(caller: Invocation) -> VersionChoice:
+    """What its whole request shares, drawn when it is first asked for."""
+    root = caller.root
+    root.choice = root.choice or VersionChoice.drawn()
+    return root.choice

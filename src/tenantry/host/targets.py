@@ -6,8 +6,9 @@ A *thing* is a byte stream or a target, free of any session. The process that a 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from tenantry.errors import BindingError
 from tenantry.streams import ByteStream, is_byte_stream
@@ -15,6 +16,8 @@ from tenantry.wire.events import InvocationKind
 
 if TYPE_CHECKING:
     from tenantry.host.invocation import Invocation
+    from tenantry.host.process import WorkerProcess
+    from tenantry.wire.events import CallReceived
 
 __all__ = ["GONE", "Permanent", "Reply", "Target", "Thing", "close_streams", "give_back"]
 
@@ -29,6 +32,12 @@ class Target(Protocol):
         or InvocationError for what the Worker may read; ProtocolError for what no honest worker sends.
         """
 
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        """See to it that a call without streams and stubs is answered, by ways that are quicker than a task.
+
+        False: nothing was done, and a task asks `call`. Raises as `call` does.
+        """
+
     def exported(self) -> None:
         """One more process can reach this."""
 
@@ -39,18 +48,20 @@ class Target(Protocol):
 Thing = ByteStream | Target
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """`over` is set once the call itself is over, where that is later than its answer: until then the streams that
     came with the call can be read. Without it the call ends with its answer."""
 
     payload: bytes
-    things: list[Thing] = field(default_factory=list)
+    things: list[Thing] = msgspec.field(default_factory=list)
     over: asyncio.Event | None = None
 
 
 class Permanent:
     """A target that nobody's release ends."""
+
+    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
+        return False
 
     def exported(self) -> None:
         pass

@@ -22,12 +22,13 @@ _current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 class Invocation:
     """One event delivery, as the Worker's side knows it."""
 
-    __slots__ = ("call", "exports", "logged_bytes", "task", "waiting", "worker")
+    __slots__ = ("answered", "call", "exports", "logged_bytes", "task", "waiting", "worker")
 
     def __init__(self, worker: Worker, call: int) -> None:
         self.worker = worker
         self.call = call
         self.task: asyncio.Task[None] | None = None
+        self.answered = False
         self.waiting: set[asyncio.Future[Any]] = set()
         self.logged_bytes = 0
         """What it sent to its log, as the host counts it, or a little less."""

@@ -20,6 +20,7 @@ from tenantry.channel import Peer
 from tenantry.runtime import logs
 from tenantry.runtime.compiler import Compiler
 from tenantry.runtime.context import Context
+from tenantry.runtime.eager import TaskStarter
 from tenantry.runtime.invocation import Invocation, current_call
 from tenantry.runtime.loader import import_main
 from tenantry.runtime.streams import ReadableStream, is_remote
@@ -79,7 +80,8 @@ class Worker:
         self._export_owners: dict[int, Invocation] = {}
         self._entry: Any = None  # whatever the SDK found in the main module
         self._failure: PeerError | None = None
-        self.peer = Peer(channel, self, loop)
+        self._tasks = TaskStarter(loop)
+        self.peer = Peer(channel, self, loop, alone=True)
         self.peer.session.export(StubExport(self))
         self.fetch_stub = Stub(self, assignment.fetch_target, plain=False)
         self.forms_stub = Stub(self, assignment.forms_target, plain=False)
@@ -108,6 +110,7 @@ class Worker:
             self._failure = PeerError(name, message, START_FAILED_CODE, stack)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_YOUNG_MAX)
 
     # The handler of the channel ------------------------------------------------------------------------------------
 
@@ -119,15 +122,16 @@ class Worker:
             self.peer.result(event.call, encode(None))
             return
         invocation = self._invocations[event.call] = Invocation(self, event.call)
-        invocation.task = self._loop.create_task(self._run(invocation, event))
+        invocation.task = self._tasks.start(self._run(invocation, event))
 
     def call_canceled(self, call: int) -> None:
         """Before the answer: its client left. After it: the time of what goes on behind it is over."""
         invocation = self._invocations.get(call)
         if invocation is None:
             return
-        if invocation.task is not None:
-            invocation.task.cancel()
+        if not invocation.answered:
+            if invocation.task is not None:
+                invocation.task.cancel()
             return
         for task in list(invocation.waiting):
             task.cancel()
@@ -176,7 +180,7 @@ class Worker:
                 self._export_owners[id(capability)] = invocation
                 invocation.exports += 1
         is_open = bool(invocation.exports or invocation.waiting)
-        invocation.task = None
+        invocation.answered = True
         try:
             self.peer.result(call, payload, capabilities, open=is_open)
         except WireLimitError as error:
@@ -219,7 +223,7 @@ class Worker:
 
     def settle(self, invocation: Invocation) -> None:
         """End an invocation that was answered, once nothing of it is left."""
-        if invocation.task is not None or invocation.exports or invocation.waiting:
+        if not invocation.answered or invocation.exports or invocation.waiting:
             return
         if self._invocations.pop(invocation.call, None) is not None:
             self.peer.done(invocation.call)
@@ -319,6 +323,8 @@ def _give_up(_number: int, _frame: Any) -> None:  # a frame, of whatever runs
 
 _STACKS_TOLD_MAX: Final = 8
 _FRAMES_TOLD_MAX: Final = 32
+_GC_YOUNG_MAX: Final = 5_000
+"""Python's own is 700: the collector would start with every tenth request or so, which hardly ever leaves a cycle."""
 
 _LOG_BYTES_MAX: Final = 256 * 1024
 _LOG_EVENT_BYTES: Final = 64

@@ -57,9 +57,10 @@ class SandboxPolicy:
     holds the package `tenantry`, and `preload_path`; the last two are gone from `sys.path` and from the file system
     afterwards, so a preloaded module may not import lazily from them. They must not start threads.
 
-    `prepare` and `entry` are "module:function". `prepare()` runs in each child while it is still blank and may do
-    what the seal forbids later: it is the place to make an event loop, which needs a socketpair. Its descriptors stay
-    open. `entry(channel, assignment)` runs sealed; the process ends when it returns.
+    `rehearse`, `prepare` and `entry` are "module:function". `rehearse()` runs in the zygote before it forks: what it
+    leaves in memory all children share. It may leave no descriptor and no thread. `prepare()` runs in each child while
+    it is still blank and may do what the seal forbids later: it is the place to make an event loop, which needs a
+    socketpair. Its descriptors stay open. `entry(channel, assignment)` runs sealed; the process ends when it returns.
 
     `sockets` is whether `Zygote.spawn` may be asked for a process that can make TCP connections: to one listener in
     its own network namespace, which the host gets, and to nothing else. Without it, no process can make any socket.
@@ -73,12 +74,13 @@ class SandboxPolicy:
     preload: tuple[str, ...] = ()
     preload_path: tuple[Path, ...] = ()
     prepare: str | None = None
+    rehearse: str | None = None
     sockets: bool = False
     blank_count: int = limits.BLANK_COUNT
     limits: ResourceLimits = field(default_factory=ResourceLimits)
 
     def __post_init__(self) -> None:
-        for name in ("entry", "prepare"):
+        for name in ("entry", "prepare", "rehearse"):
             value = getattr(self, name)
             if value is not None and not re.fullmatch(r"[\w.]+:\w+", value):
                 raise ConfigError(f"sandbox policy: {name} is {value!r}: it has to be module:function")
@@ -112,6 +114,7 @@ class ZygotePolicy:
     worker_site: str | None
     entry: str
     prepare: str | None
+    rehearse: str | None
     sockets: bool
     preload: tuple[str, ...]
     preload_path: tuple[str, ...]
@@ -126,6 +129,7 @@ class ZygotePolicy:
             worker_site=document["worker_site"],
             entry=document["entry"],
             prepare=document["prepare"],
+            rehearse=document["rehearse"],
             sockets=document["sockets"],
             preload=tuple(document["preload"]),
             preload_path=tuple(document["preload_path"]),

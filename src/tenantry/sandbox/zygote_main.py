@@ -33,6 +33,7 @@ from tenantry.sandbox import (
     control,
     credentials,
     handshake,
+    heap,
     libc,
     limits,
     namespaces,
@@ -155,6 +156,7 @@ class _Zygote:
         poll.register(self._host, select.POLLIN)
         poll.register(self._wake_up, select.POLLIN)
         gc.collect()
+        heap.fill_gaps()
         gc.freeze()
         while True:
             for descriptor, _ in poll.poll(0 if self._forks_owed else None):
@@ -330,6 +332,9 @@ def _preload(policy: ZygotePolicy, path: list[str]) -> tuple[Entry, Entry | None
     try:
         for name in policy.preload:
             importlib.import_module(name)
+        if policy.rehearse is not None:
+            name = policy.rehearse
+            _find(name)()
         name = policy.entry
         entry = _find(name)
         if policy.prepare is None:
@@ -338,7 +343,7 @@ def _preload(policy: ZygotePolicy, path: list[str]) -> tuple[Entry, Entry | None
         return entry, _find(name)
     except BaseException as error:
         traceback.print_exc()  # to the host's own stderr: only the operator has the means to mend it
-        raise IsolationError(Layer.PRELOAD, f"{name} cannot be imported: {error!r}") from error
+        raise IsolationError(Layer.PRELOAD, f"{name} cannot be imported, or run: {error!r}") from error
 
 
 def _find(name: str) -> Entry:

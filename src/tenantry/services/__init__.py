@@ -7,10 +7,11 @@ its engines (`engines/`). What the host knows of it is what this module says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tenantry.services.quota import Quota
 from tenantry.services.snapshot import Snapshot
 
 __all__ = ["Binding", "Service", "ServiceSettings"]
@@ -33,6 +34,8 @@ class ServiceSettings:
     folder: Path
     durability: str = "full"
     of_resource: Callable[[str, str], Mapping[str, str]] = _nothing_set
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    """By service name. A service that is not named has none."""
 
 
 class Binding(Protocol):
@@ -46,7 +49,12 @@ class Binding(Protocol):
     Raises `BindingError` for everything that the Worker may read; anything else is our bug and reaches the Worker as
     `internal error; reference = <id>`. A cancelled call leaves the resource consistent; a write may or may not have
     been done.
+
+    `eager` says that a call may begin outside of any task, in the turn in which it came: then one that need not wait
+    has no task at all. Until its first suspension it cannot use what belongs to tasks, such as `asyncio.timeout`.
     """
+
+    eager: bool
 
     async def call(self, method: str, args: list[Any]) -> Any: ...
 

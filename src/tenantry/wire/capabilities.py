@@ -37,8 +37,21 @@ class Scope:
     __slots__ = ("exports", "imports")
 
     def __init__(self) -> None:
-        self.exports: dict[int, Export] = {}
-        self.imports: dict[int, Import] = {}
+        # Made when there is something: nearly all calls bring nothing.
+        self.exports: dict[int, Export] | None = None
+        self.imports: dict[int, Import] | None = None
+
+    def add_export(self, export: Export) -> None:
+        export.scope = self
+        if self.exports is None:
+            self.exports = {}
+        self.exports[export.identifier] = export
+
+    def add_import(self, imported: Import) -> None:
+        imported.scope = self
+        if self.imports is None:
+            self.imports = {}
+        self.imports[imported.identifier] = imported
 
 
 class Capabilities:
@@ -93,8 +106,7 @@ class Capabilities:
             return (_EXPORT_OF_RECEIVER, capability.identifier, None)
         self.export(capability)
         if scope is not None:
-            capability.scope = scope
-            scope.exports[capability.identifier] = capability
+            scope.add_export(capability)
         if isinstance(capability, StreamExport):
             return (_STREAM_OF_SENDER, capability.identifier, capability.length)
         return (_STUB_OF_SENDER, capability.identifier, None)
@@ -127,8 +139,7 @@ class Capabilities:
             self._last_import = identifier
             imported = self.imports[identifier] = Import(identifier, kind, item.length)
             if scope is not None:
-                imported.scope = scope
-                scope.imports[identifier] = imported
+                scope.add_import(imported)
             return imported
         known = self.imports.get(identifier) if identifier > last_before else None
         if known is None or known.kind != kind:

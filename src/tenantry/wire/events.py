@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
 
+import msgspec
+
 from tenantry.errors import TenantryError
 
 __all__ = [
@@ -103,8 +105,7 @@ class StreamExport:
 Capability = Import | StubExport | StreamExport
 
 
-@dataclass(slots=True, eq=False)
-class CallReceived:
+class CallReceived(msgspec.Struct, eq=False):
     """`target` is what this side exported, or None when the peer named something that is gone by now."""
 
     call: int
@@ -116,8 +117,7 @@ class CallReceived:
     capabilities: list[Capability]
 
 
-@dataclass(slots=True, eq=False)
-class CallReturned:
+class CallReturned(msgspec.Struct, eq=False):
     """`open` says that the callee goes on (waitUntil, a body, a stub): CallClosed follows when it is done."""
 
     call: int
@@ -126,52 +126,44 @@ class CallReturned:
     open: bool
 
 
-@dataclass(slots=True, eq=False)
-class CallFailed:
+class CallFailed(msgspec.Struct, eq=False):
     call: int
     error: PeerError
 
 
-@dataclass(slots=True, eq=False)
-class CallClosed:
+class CallClosed(msgspec.Struct, eq=False):
     """The invocation of a call that had returned `open` is over."""
 
     call: int
 
 
-@dataclass(slots=True, eq=False)
-class CallCanceled:
+class CallCanceled(msgspec.Struct, eq=False):
     """The caller does not want the result any more. An answer is still owed, and anything will do."""
 
     call: int
 
 
-@dataclass(slots=True, eq=False)
-class StreamCredited:
+class StreamCredited(msgspec.Struct, eq=False):
     """The peer wants more of a stream: `export.credit` bytes may be sent now."""
 
     export: StreamExport
 
 
-@dataclass(slots=True, eq=False)
-class StreamData:
+class StreamData(msgspec.Struct, eq=False):
     stream: Import
     data: bytes
 
 
-@dataclass(slots=True, eq=False)
-class StreamEnded:
+class StreamEnded(msgspec.Struct, eq=False):
     stream: Import
 
 
-@dataclass(slots=True, eq=False)
-class StreamAborted:
+class StreamAborted(msgspec.Struct, eq=False):
     stream: Import
     reason: str
 
 
-@dataclass(slots=True, eq=False)
-class LogReceived:
+class LogReceived(msgspec.Struct, eq=False):
     """Something the code of an invocation printed, logged or raised. `call` is the invocation, or 0."""
 
     call: int

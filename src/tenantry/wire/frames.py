@@ -21,8 +21,12 @@ __all__ = ["HEADER", "FrameDecoder", "FrameKind", "encode_frame"]
 
 HEADER: Final = struct.Struct("<IBI")
 _LENGTH: Final = struct.Struct("<I")
+_HEADER_BYTES: Final = HEADER.size
 _PREFIX_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
+
+
+_pack_header: Final = HEADER.pack
 
 
 class FrameKind(IntEnum):
@@ -43,7 +47,7 @@ class FrameKind(IntEnum):
 
 
 def encode_frame(kind: int, identifier: int, body: bytes = b"") -> bytes:
-    return HEADER.pack(len(body) + _PREFIX_BYTES, kind, identifier) + body
+    return _pack_header(len(body) + _PREFIX_BYTES, kind, identifier) + body
 
 
 class FrameDecoder:
@@ -68,7 +72,7 @@ class FrameDecoder:
         frames: list[tuple[int, int, bytes]] = []
         at = 0
         size = len(data)
-        header_size = HEADER.size
+        header_size = _HEADER_BYTES
         unpack = HEADER.unpack_from
         while size - at >= header_size:
             length, kind, identifier = unpack(data, at)

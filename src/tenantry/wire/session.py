@@ -70,6 +70,10 @@ __all__ = ["PROTOCOL_VERSION", "Session"]
 
 PROTOCOL_VERSION: Final = 1
 
+# Plain integers: these two are in every call, and an enum is looked up by name each time.
+_CALL: Final = int(FrameKind.CALL)
+_RESULT: Final = int(FrameKind.RESULT)
+
 
 def _is_unicode(text: str) -> bool:
     try:
@@ -85,7 +89,7 @@ class _Invocation(Scope):
     __slots__ = ("answered", "parent")
 
     def __init__(self, parent: int) -> None:
-        super().__init__()
+        self.exports = self.imports = None
         self.parent = parent
         self.answered = False
 
@@ -137,24 +141,25 @@ class Session(Flow):
             raise WireLimitError(f"more than {CALLS_MAX} calls at once")
         if self._last_call == IDENTIFIER_MAX:
             raise WireLimitError("the session has used up its numbers")
-        if len(method) > METHOD_CHARACTERS_MAX or not _is_unicode(method):
+        if len(method) > METHOD_CHARACTERS_MAX or not (method.isascii() or _is_unicode(method)):
             raise WireLimitError(f"a method name must be Unicode and at most {METHOD_CHARACTERS_MAX} characters")
-        self._check_room(payload, capabilities)
+        if capabilities or len(payload) > PAYLOAD_PART_BYTES:
+            self._check_room(payload, capabilities)
         self._last_call += 1
         call = self._last_call
         outgoing = self._outgoing[call] = _Invocation(parent)
         listed = self._capabilities.describe(capabilities, outgoing) if capabilities else []
-        payload = self._send_parts(FrameKind.CALL_PART, call, payload)
-        self._outbox.append(
-            encode_frame(FrameKind.CALL, call, pack((target, int(kind), method, parent, listed, payload)))
-        )
+        if len(payload) > PAYLOAD_PART_BYTES:
+            payload = self._send_parts(FrameKind.CALL_PART, call, payload)
+        self._outbox.append(encode_frame(_CALL, call, pack((target, int(kind), method, parent, listed, payload))))
         return call
 
     def result(self, call: int, payload: bytes, capabilities: Sequence[Capability] = (), *, open: bool = False) -> None:  # noqa: A002
         """Answer a call. Unless `open`, its invocation is over with this."""
         incoming = self._incoming[call]
         assert not incoming.answered, "a call is answered once"
-        self._check_room(payload, capabilities)
+        if capabilities or len(payload) > PAYLOAD_PART_BYTES:
+            self._check_room(payload, capabilities)
         listed: list[Described] = []
         if capabilities:
             scope = incoming if open else self._outgoing.get(incoming.parent)
@@ -164,8 +169,9 @@ class Session(Flow):
                 for capability in capabilities:
                     if not isinstance(capability, Import):
                         self._capabilities.drop_export(capability)
-        payload = self._send_parts(FrameKind.RESULT_PART, call, payload)
-        self._outbox.append(encode_frame(FrameKind.RESULT, call, pack((open, listed, payload))))
+        if len(payload) > PAYLOAD_PART_BYTES:
+            payload = self._send_parts(FrameKind.RESULT_PART, call, payload)
+        self._outbox.append(encode_frame(_RESULT, call, pack((open, listed, payload))))
         incoming.answered = True
         if not open:
             self._end_incoming(call)
@@ -201,14 +207,14 @@ class Session(Flow):
 
     def _send_parts(self, kind: FrameKind, call: int, payload: bytes) -> bytes:
         """Send what does not fit into the frame of a call or a result; the rest of the payload."""
-        if len(payload) <= PAYLOAD_PART_BYTES:
-            return payload
         parts, rest = cut(payload)
         self._outbox.extend(encode_frame(kind, call, part) for part in parts)
         return rest
 
     def _end_incoming(self, call: int) -> None:
-        self._capabilities.end(self._incoming.pop(call))
+        incoming = self._incoming.pop(call)
+        if incoming.exports or incoming.imports:
+            self._capabilities.end(incoming)
 
     # What the peer does --------------------------------------------------------------------------------------------
 
@@ -234,7 +240,9 @@ class Session(Flow):
             raise ProtocolError("a call number that was used before")
         if len(self._incoming) >= CALLS_MAX:
             raise ProtocolError("too many calls at once")
-        payload = self._pending.join_untrusted(self._pending.calls, call, message.payload)
+        payload = message.payload
+        if self._pending.calls:
+            payload = self._pending.join_untrusted(self._pending.calls, call, payload)
         self._last_call_received = call
         if not 0 <= message.parent <= self._last_call:
             raise ProtocolError("a parent that was never called")
@@ -249,7 +257,9 @@ class Session(Flow):
     def _receive_result(self, call: int, body: bytes, events: list[Event]) -> None:
         message = read_untrusted(decode_result, body)
         outgoing = self._answer(call)
-        payload = self._pending.join_untrusted(self._pending.results, call, message.payload)
+        payload = message.payload
+        if self._pending.results:
+            payload = self._pending.join_untrusted(self._pending.results, call, payload)
         capabilities: list[Capability] = []
         if message.capabilities:
             scope = outgoing if message.open else self._incoming.get(outgoing.parent)
@@ -308,7 +318,9 @@ class Session(Flow):
         return outgoing
 
     def _end_outgoing(self, call: int) -> None:
-        self._capabilities.end(self._outgoing.pop(call))
+        outgoing = self._outgoing.pop(call)
+        if outgoing.exports or outgoing.imports:
+            self._capabilities.end(outgoing)
 
 
 _RECEIVERS: Final[dict[int, Callable[[Session, int, bytes, list[Event]], None]]] = {

@@ -4,8 +4,7 @@ A few bytes can cost a receiver much: an empty list is one byte on the wire and 
 and lists (which become tuples) as keys of a map, can be chosen so that all of their hashes are equal, which makes a
 dict quadratic. So one pass over the tags, which allocates nothing, bounds the number of items and the depth, and lets
 only strings and integers of 64 bits be keys. It does not prove that a payload is good: the decoder still refuses what
-is malformed. Payloads of up to SHORT_BYTES, which are most, are let through unseen: they are too short to be too deep
-or too many, and a strange key in one of them hurts nobody.
+is malformed. Of most short payloads it is known without that: see FEW_TAGS.
 
 Every extension holds exactly one msgpack value, but BIGINT, which holds the bytes of an integer.
 """
@@ -25,8 +24,17 @@ _LEVELS_MAX: Final = VALUE_DEPTH_MAX + 8
 """Headers in a Request are four levels of tags (extension, fields, list, pair) and one of nesting."""
 
 
-SHORT_BYTES: Final = VALUE_DEPTH_MAX
-"""Looking at a payload costs four times what decoding it does, and a request crosses the channel several times."""
+FEW_TAGS: Final = 100
+"""Looking at a payload costs four times what decoding it does, and a request crosses the channel several times. So
+first the bytes are counted that could be the tag of a container, an extension or a float, in one pass of C. Not all of
+them are, for they occur in texts and lengths as well; but there are no more such values than such bytes. With few of
+them a value cannot be deep, and has too few strange keys to hurt anybody; and it has no more items than bytes."""
+
+
+SHORT_BYTES: Final = 1024
+"""Of a longer payload most is one text or one body, which a look at the tags steps over and a count does not."""
+
+assert SHORT_BYTES <= VALUE_ITEMS_MAX
 
 
 def _steps() -> bytes:
@@ -43,6 +51,13 @@ def _steps() -> bytes:
 
 
 _STEPS: Final = _steps()
+_OTHER_BYTES: Final = bytes(
+    tag
+    for tag in range(256)
+    if not (
+        0x80 <= tag < 0xA0 or 0xDC <= tag < 0xE0 or 0xC7 <= tag <= 0xC9 or 0xD4 <= tag <= 0xD8 or tag in (0xCA, 0xCB)
+    )
+)
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin and str
 _COUNT_BYTES: Final = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}  # array and map
 _EXTENSION_LENGTH_BYTES: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
@@ -53,7 +68,7 @@ _KEY_TAGS: Final = frozenset(
 
 def check_shape_untrusted(payload: bytes) -> None:
     """Raises ProtocolError for a payload that is too much to decode."""
-    if len(payload) <= SHORT_BYTES:
+    if len(payload) <= SHORT_BYTES and len(payload.translate(None, _OTHER_BYTES)) <= FEW_TAGS:
         return
     try:
         _check(payload)

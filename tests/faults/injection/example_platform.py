@@ -46,7 +46,7 @@ class Platform:
         command = [*self._prefix, program, "dev", str(EXAMPLE), "--data", str(self.data), *self._options]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", "0", "--control-port", "0"],
+                [*command, "--port", "0", "--control-port", "0", "--s3-port", "0"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -26,7 +26,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
     data.chmod(0o755)
     (data / "bundles").mkdir()
     kv = KvNamespaceSettings(titles={"slow": "cloudflare_like"})
-    settings = PlatformSettings(data, "no-worker", port=0, control_port=0, durability="process", kv=kv)
+    settings = PlatformSettings(data, "no-worker", port=0, control_port=0, s3_port=0, durability="process", kv=kv)
     async with running(settings) as platform:
         yield platform
 

@@ -58,6 +58,8 @@ class Default(WorkerEntrypoint):
 class Clock:
     """The service's clock, and the binding by which a case reads and turns it."""
 
+    eager = False
+
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
 

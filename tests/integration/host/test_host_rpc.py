@@ -14,7 +14,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAMESPACE = "rpc"
 
 CALLEE = """
+    import asyncio, os
     from workers import Response, WorkerEntrypoint
+
+    lingering = []
 
     class Counter:
         def __init__(self):
@@ -45,6 +48,17 @@ CALLEE = """
             return Response("from rpc", status=201, headers={"x-a": "b"})
         def fail(self):
             raise NotFoundError("no such row")
+        async def linger(self):
+            lingering.append("began")
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                lingering.append("told")
+                return lambda: "nobody waits for this"
+        def lingering(self):
+            return lingering
+        def crash(self):
+            os._exit(3)
         def _private(self):
             return "never"
         @staticmethod
@@ -163,6 +177,38 @@ async def test_a_function_that_was_returned_is_called_later(run: Any) -> None:
     assert (
         await run("add = await callee.make_adder(40)\nreturn Response.from_json([await add(2), await add(3)])")
         == "[42, 43]"
+    )
+
+
+async def test_a_worker_is_told_that_its_caller_gave_up(run: Any) -> None:
+    # What it answers then comes too late, a function at that: it goes back, and the next calls are answered.
+    assert (
+        await run(
+            """
+call = asyncio.ensure_future(callee.linger())
+while "began" not in await callee.lingering():
+    pass
+call.cancel()
+while "told" not in await callee.lingering():
+    pass
+return Response.from_json(await callee.echo("fine"))
+"""
+        )
+        == '"fine"'
+    )
+
+
+async def test_a_caller_reads_that_the_process_of_the_other_worker_ended(run: Any) -> None:
+    assert (
+        await run(
+            """
+try:
+    await callee.crash()
+except Exception as error:
+    return Response.from_json([str(error), await callee.echo("again")])
+"""
+        )
+        == '["Error: The Worker\'s process ended before it answered.", "again"]'
     )
 
 

@@ -36,6 +36,10 @@ class Server:
     def gateway_url(self) -> str:
         return self.control_url
 
+    @property
+    def s3_url(self) -> str:
+        return self.control_url
+
     def deployed(self, worker: DeployedWorker) -> None:
         self.workers[(worker.namespace, worker.name)] = worker
 

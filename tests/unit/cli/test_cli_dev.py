@@ -108,10 +108,12 @@ async def test_everything_is_deployed_then_said(
         document = json.loads((data / "dev.json").read_text())
         mode = stat.S_IMODE((data / "dev.json").stat().st_mode)
 
+    (credential,) = server.store.s3_credentials.all(server.account_id)
     bound = {binding.type: binding.fields for binding in server.workers[("bindings", "customer-worker-1")].bindings}
     assert document == {
         "gateway": server.gateway_url,
         "control": server.control_url,
+        "s3": server.s3_url,
         "account_id": server.account_id,
         "admin_token": server.admin_token,
         "customers": {
@@ -120,9 +122,15 @@ async def test_everything_is_deployed_then_said(
                 "kv": bound["kv_namespace"]["namespace_id"],
                 "r2": "files",
                 "d1": bound["d1"]["id"],
+                "s3": {
+                    "access_key_id": credential.access_key_id,
+                    "secret_access_key": credential.secret_access_key,
+                    "bucket": "files",
+                },
             }
         },
     }
+    assert (credential.permission, credential.bucket) == ("object-read-write", "files")
     assert mode == 0o600
     assert (None, "dispatcher") in server.workers
     shown = capsys.readouterr().out
@@ -130,6 +138,16 @@ async def test_everything_is_deployed_then_said(
     assert shown.count("curl ") == 3
     assert "X-User-ID: user1" in shown
     assert server.admin_token not in shown
+
+
+async def test_a_second_start_makes_new_access_keys_in_place_of_the_old(server: Any, folder: Path, data: Path) -> None:
+    async with started(folder, data, Running(server)):
+        (first,) = server.store.s3_credentials.all(server.account_id)
+    async with started(folder, data, Running(server)):
+        (second,) = server.store.s3_credentials.all(server.account_id)
+
+    assert first.name == second.name
+    assert first.access_key_id != second.access_key_id
 
 
 async def test_after_the_stop_nothing_claims_that_it_runs(server: Any, folder: Path, data: Path) -> None:
@@ -220,7 +238,20 @@ def test_a_signal_stops_it_with_status_0(
     monkeypatch.setattr(dev, "write_devfile", write_then_signal)
     monkeypatch.setattr("tenantry.cli.compose.running", running)
 
-    code = run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0", "--isolation", "none")
+    code = run(
+        "dev",
+        str(folder),
+        "--data",
+        str(data),
+        "--port",
+        "0",
+        "--control-port",
+        "0",
+        "--s3-port",
+        "0",
+        "--isolation",
+        "none",
+    )
 
     assert code == 0
     assert running.stopped
@@ -237,7 +268,9 @@ def test_a_port_in_use_is_one_line_that_says_how_to_choose_another(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        code = run("dev", str(folder), "--data", str(data), "--port", str(port), "--control-port", "0")
+        code = run(
+            "dev", str(folder), "--data", str(data), "--port", str(port), "--control-port", "0", "--s3-port", "0"
+        )
 
     assert code == 1
     assert capsys.readouterr().err.startswith(
@@ -262,7 +295,7 @@ def test_a_missing_sandbox_layer_is_one_line(
 
     monkeypatch.setattr("tenantry.cli.compose.running", refuse)
 
-    assert run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0") == 1
+    assert run("dev", str(folder), "--data", str(data), "--port", "0", "--control-port", "0", "--s3-port", "0") == 1
     assert capsys.readouterr().err == "error: landlock: not in this kernel\n"
 
 

@@ -28,8 +28,14 @@ def test_the_least_that_a_file_says(file: Path) -> None:
         "127.0.0.1",
         8788,
     )
+    assert (settings.s3_host, settings.s3_port, settings.s3_domains) == ("127.0.0.1", 8789, ())
     assert settings.identity is not None
     assert settings.identity.api_keys
+
+
+def test_the_domains_of_s3_are_in_the_order_in_which_they_are_looked_for(file: Path) -> None:
+    file.write_text(LEAST + "s3_domains = ['example.com', 'S3.example.com']\n")
+    assert load_installation(file, {}).s3_domains == ("s3.example.com", "example.com")
 
 
 def test_everything_can_come_from_the_environment() -> None:
@@ -78,6 +84,9 @@ def test_what_is_different_for_one_worker(file: Path) -> None:
         ("", {"TENANTRY_PORT__X": "1", "TENANTRY_PORT": "1"}, "not a table"),
         ("port = 70000", {}, "not a port"),
         ("port = 1\ncontrol_port = 1", {}, "a port each"),
+        ("port = 1\ns3_port = 1", {}, "a port each"),
+        ("s3_port = -1", {}, "not a port"),
+        ("s3_domains = ['a b']", {}, "not a host name"),
         ("drain_seconds = -1", {}, "drain_seconds"),
         ("isolation = 'none'", {}, "isolation"),
         ("identity.jwt.secret = 'short'", {}, r"\$\.identity\.jwt\.secret"),

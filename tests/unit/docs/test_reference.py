@@ -19,6 +19,7 @@ from tenantry.config import identity, installation, platform, wrangler, wrangler
 from tenantry.config.egress import EgressFile
 from tenantry.config.kv import KvNamespaceFile
 from tenantry.config.plans import PlanFile
+from tenantry.config.quotas import KvQuotaFile, QuotasFile
 from tenantry.control import BundleStore, Store, create_app, metadata
 from tenantry.errors import InvocationError
 from tenantry.gateway import app as gateway
@@ -120,18 +121,23 @@ def test_the_keys_of_a_platform_file(reference: dict[str, str]) -> None:
         "egress": EgressFile,
         "limits": PlanFile,
         "kv_namespace": KvNamespaceFile,
+        "quotas": QuotasFile,
+        "kv": KvQuotaFile,
     }
     assert written == {name: {field.name for field in msgspec.structs.fields(kind)} for name, kind in kinds.items()}
 
 
 def test_the_keys_of_dev_json(reference: dict[str, str], tmp_path: Path) -> None:
     shown = json.loads(re.findall(r"```json\n(.*?)```", section(reference["settings"], "## dev.json"), re.DOTALL)[0])
-    customer = Customer("worker", "kv", "r2", "d1")
-    write_devfile(tmp_path, gateway="", control="", account_id="", admin_token="", customers=[("user1", customer)])
+    customer = Customer("worker", "kv", "r2", "d1", {"access_key_id": "", "secret_access_key": "", "bucket": ""})
+    write_devfile(
+        tmp_path, gateway="", control="", s3="", account_id="", admin_token="", customers=[("user1", customer)]
+    )
     written = json.loads((tmp_path / "dev.json").read_text())
 
     assert list(shown) == list(written)
     assert list(shown["customers"]["user1"]) == list(written["customers"]["user1"])
+    assert list(shown["customers"]["user1"]["s3"]) == list(written["customers"]["user1"]["s3"])
 
 
 WORKERS = (

@@ -99,8 +99,8 @@ def assert_bounded(session: Session) -> None:
     assert len(session._outgoing) <= 4
     assert len(session._capabilities.exports) <= 1 + 2 * 4
     scopes = [*session._incoming.values(), *session._outgoing.values()]
-    assert sum(len(scope.imports) for scope in scopes) <= len(session._capabilities.imports)
-    assert sum(len(scope.exports) for scope in scopes) <= len(session._capabilities.exports)
+    assert sum(len(scope.imports or ()) for scope in scopes) <= len(session._capabilities.imports)
+    assert sum(len(scope.exports or ()) for scope in scopes) <= len(session._capabilities.exports)
     for export in session._capabilities.exports.values():
         assert isinstance(export, StubExport) or 0 <= export.credit <= CREDIT_BYTES_MAX
     assert all(imported.live for imported in session._capabilities.imports.values())

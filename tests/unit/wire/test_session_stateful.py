@@ -409,8 +409,8 @@ class Sessions(RuleBasedStateMachine):
             for number, outgoing in side.session._outgoing.items():
                 incoming = peer.session._incoming[number]
                 assert outgoing.answered == incoming.answered
-                assert set(outgoing.exports) == set(incoming.imports)
-                assert set(outgoing.imports) == set(incoming.exports)
+                assert set(outgoing.exports or ()) == set(incoming.imports or ())
+                assert set(outgoing.imports or ()) == set(incoming.exports or ())
                 assert side.session.has_imports(number) == bool(incoming.exports)
             assert not side.session._pending.held_bytes
             for sent in side.sent_streams():

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tenantry.errors import ProtocolError
 from tenantry.wire.limits import BIGINT_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_ITEMS_MAX
-from tenantry.wire.shape import SHORT_BYTES, check_shape_untrusted
+from tenantry.wire.shape import FEW_TAGS, check_shape_untrusted
 from tenantry.wire.values import BlobValue, FormDataValue, RequestValue, decode_untrusted, encode
 
 BIGINT, SET, ERROR, REQUEST, RESPONSE, HEADERS, FORM_DATA, BLOB, STREAM, STUB, DATE = range(1, 12)
-PADDING = b"\xc4\xff" + bytes(255)
-"""A value that is long enough for a payload that has it not to be called short."""
+PADDING = b"\xc4\xff" + b"\x90" * 255
+"""A value with which a payload is looked at: bytes that could all be tags, and are none."""
 
 pack = msgspec.msgpack.encode
 
@@ -138,7 +138,7 @@ def test_a_payload_that_no_honest_peer_sends_is_refused(payload: bytes) -> None:
     ("payload", "message"),
     [
         (b"\x91" * 1000, "a payload that is nested too deeply"),
-        (b"\xdd\xff\xff\xff\xff" + bytes(300), "a payload of too many items"),
+        (b"\xdd\xff\xff\xff\xff" + PADDING, "a payload of too many items"),
         (array(PADDING, b"\xc1"), "a payload with an unknown tag"),
         (array(PADDING, b"\x91"), "a payload that ends early"),
         (mapping(b"\xc0", PADDING), "a key that is neither a string nor an integer"),
@@ -192,6 +192,14 @@ def test_keys_and_items_whose_hashes_collide_are_refused_before_any_is_hashed() 
         decode_untrusted(ext(SET, array(*numbers)))
 
 
+def test_more_strange_keys_than_a_few_are_refused_in_the_shortest_payload() -> None:
+    keys = [pack(float(index)) for index in range(FEW_TAGS)]
+    with pytest.raises(ProtocolError, match="a key that is neither"):
+        check_shape_untrusted(mapping(*(part for key in keys for part in (key, b"\xc0"))))
+    with pytest.raises(ProtocolError, match="nested too deeply"):
+        check_shape_untrusted(b"\x91" * 250 + b"\xc0")
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -205,8 +213,7 @@ def test_keys_and_items_whose_hashes_collide_are_refused_before_any_is_hashed() 
     ],
 )
 def test_the_look_before_decoding_lets_every_honest_payload_through(value: object) -> None:
-    payload = encode(value)
-    assert len(payload) > SHORT_BYTES
+    payload = encode([value, PADDING])
     check_shape_untrusted(payload)
     decode_untrusted(payload)
 

@@ -41,6 +41,7 @@ _REFUSALS: dict[Reason, tuple[type[ControlError], int]] = {
     Reason.LIMIT: (Invalid, 10028),
     Reason.CURSOR: (Invalid, 10041),
     Reason.BULK: (Invalid, 10029),
+    Reason.QUOTA: (TooLarge, 10024),
 }
 assert set(_REFUSALS) == set(Reason) - {Reason.RATE}
 

@@ -34,6 +34,8 @@ __all__ = ["D1Binding"]
 class D1Binding:
     """One database, open for calls from Workers (`call`) and from the host's own code (`run`)."""
 
+    eager = False
+
     def __init__(self, service: D1Service, resource_id: str) -> None:
         self._service = service
         self._resource_id = resource_id

@@ -19,12 +19,15 @@ from tenantry.services.kv.binding import KvBinding
 from tenantry.services.kv.consistency import Edge
 from tenantry.services.kv.engine import KvEngine, KvStore
 from tenantry.services.kv.engines.memory import MemoryEngine
-from tenantry.services.kv.engines.sqlite import SqliteEngine
+from tenantry.services.kv.engines.sqlite import FILE_SUFFIX, SqliteEngine
 from tenantry.services.kv.errors import NamespaceGone, Reason, Refused, StorageError
 from tenantry.services.kv.limits import BINDINGS_KEPT_MAX, SWEEP_SECONDS
+from tenantry.services.kv.metered import MeteredEngine
 from tenantry.services.kv.model import Entry, Key, KeyPage, Usage
 from tenantry.services.kv.service import Namespace, Page
+from tenantry.services.quota import UNLIMITED, Meter
 from tenantry.services.snapshot import Snapshot
+from tenantry.services.totals import Totals
 
 __all__ = [
     "SERVICE",
@@ -62,7 +65,7 @@ class KvService:
     ) -> None:
         if engine is None:
             engine = SqliteEngine(settings.folder / "kv", sync_full=settings.durability == "full")
-        self._engine = engine
+        self._engine = _metered(engine, settings)
         self._clock = clock
         self._of_resource = settings.of_resource
         # Opened before, so that each call does not open again. They hold nothing: the engine has the handles.
@@ -114,6 +117,31 @@ class KvService:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
         await self._engine.aclose()
+
+
+def _metered(engine: KvEngine, settings: ServiceSettings) -> KvEngine:
+    """The engine under the account's quota, if it has one."""
+    quota = settings.quotas.get("kv", UNLIMITED)
+    if quota == UNLIMITED:
+        return engine
+    totals = None
+    if not quota.account.is_none:
+
+        async def ask(namespace_id: str) -> tuple[int, int]:
+            try:
+                usage = await engine.store(namespace_id).usage()
+            except NamespaceGone:
+                return 0, 0
+            return usage.size_bytes, usage.keys
+
+        folder = settings.folder / "kv"
+        totals = Totals(
+            settings.folder / "kv.totals",
+            ask,
+            lambda: [file.name.removesuffix(FILE_SUFFIX) for file in folder.glob(f"*{FILE_SUFFIX}")],
+            durable=settings.durability == "full",
+        )
+    return MeteredEngine(engine, Meter(quota, totals), totals)
 
 
 def _check_id(resource_id: str) -> None:

@@ -53,6 +53,8 @@ _VERBS = {"put": "PUT", "delete": "DELETE", "getMany": "GET_BULK"}
 class KvBinding:
     """One namespace, as Workers reach it. See `tenantry.services.Binding`."""
 
+    eager = True
+
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         # Any: arguments are what a Worker sent, results what the wire takes.

@@ -43,6 +43,7 @@ class Reason(Enum):
     CURSOR = auto()
     BULK = auto()
     RATE = auto()
+    QUOTA = auto()
 
 
 class Refused(BindingError):

@@ -26,7 +26,7 @@ from tenantry.errors import StorageError
 from tenantry.services.r2.engine import Bucket
 from tenantry.services.r2.errors import BucketGone, r2_error, storage_refused, type_error
 from tenantry.services.r2.limits import DELETE_KEYS_MAX, INLINE_RESULT_BYTES_MAX, SCAN_ROWS_PER_TURN
-from tenantry.services.r2.model import ObjectRecord, Window
+from tenantry.services.r2.model import ALGORITHMS, ObjectRecord, Window
 from tenantry.services.r2.options import (
     get_options,
     list_options,
@@ -52,6 +52,8 @@ Handler = Callable[..., Awaitable[Any]]
 
 class R2Binding:
     """A bucket as a Worker's binding."""
+
+    eager = False
 
     def __init__(self, bucket: Bucket, clock: Clock = system_clock) -> None:
         self._rules = BucketRules(bucket, clock)
@@ -133,8 +135,8 @@ class R2Binding:
         name = valid_key(action, key)
         token = valid_token(action, upload_id, 10024)
         key_of_body = ssec_key(option_mapping(options))
-        etag = await self._rules.upload_part(name, token, part, _body(action, value), key_of_body)
-        return {"partNumber": part, "etag": etag}
+        made = await self._rules.upload_part(name, token, part, _body(action, value), ssec_key=key_of_body)
+        return {"partNumber": part, "etag": made.etag}
 
     async def _complete_upload(self, key: object, upload_id: object, parts: object) -> Any:
         action = "completeMultipartUpload"
@@ -187,7 +189,7 @@ def _object(
         "size": record.size,
         "etag": record.etag,
         "uploaded": _date(record.uploaded_ms),
-        "checksums": dict(metadata.checksums),
+        "checksums": {name: value for name, value in metadata.checksums.items() if name in ALGORITHMS},
         "storageClass": metadata.storage_class,
     }
     if "httpMetadata" in include:

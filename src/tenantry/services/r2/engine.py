@@ -68,7 +68,7 @@ class StagedBody(Protocol):
     """Bytes that an engine has, whole and hashed, and that no key names yet.
 
     Exactly one of `discard`, `Bucket.put` and `Bucket.put_part` ends it, and owns it from the moment it is called.
-    `digests` has "md5" and every other algorithm that was asked for.
+    `digests` has "md5" and every other algorithm that was asked for (see `checksums.hasher`).
     """
 
     size: int

@@ -95,8 +95,21 @@ def r2_error(action: str, code: int) -> R2Error:
     return R2Error(action, _TEXTS[code], code)
 
 
-def checksum_mismatch(action: str, algorithm: str, given: bytes, actual: bytes) -> R2Error:
+_LABELS: Final = {
+    "md5": "MD5",
+    "sha1": "SHA-1",
+    "sha256": "SHA-256",
+    "sha384": "SHA-384",
+    "sha512": "SHA-512",
+    "crc32": "CRC32",
+    "crc32c": "CRC32C",
+    "crc64nvme": "CRC64NVME",
+}
+
+
+def checksum_mismatch(action: str, name: str, given: bytes, actual: bytes) -> R2Error:
     """10037: the body is not what the caller's checksum says."""
+    algorithm = _LABELS[name]
     return R2Error(
         action,
         f"The {algorithm} checksum you specified did not match what we received.\n"

@@ -12,7 +12,7 @@ from itertools import islice
 from tenantry.services.r2.limits import LIST_PAGE_BYTES_MAX, SCAN_ROWS_PER_TURN
 from tenantry.services.r2.model import ListPage, ListQuery, ObjectRecord
 
-__all__ = ["Scan", "list_page", "successor"]
+__all__ = ["Scan", "after_entry", "list_page", "successor"]
 
 Scan = Callable[[bytes], Generator[tuple[bytes, ObjectRecord], None, None]]
 """Records whose key is at or after a position, lazily, in byte order. Closed before the event loop is given back."""
@@ -29,6 +29,13 @@ def successor(key: bytes) -> bytes:
 def _end_of(prefix: bytes) -> bytes:
     """The first position after every key with this prefix. UTF-8 has no 0xFF, so the last byte can be counted up."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def after_entry(entry: str, prefix: str, delimiter: str) -> bytes:
+    """The first position after a listed object, or after all that a delimited prefix stands for."""
+    key = entry.encode()
+    end = entry.find(delimiter, len(prefix)) if delimiter and entry.startswith(prefix) else -1
+    return _end_of(key) if end >= 0 and end + len(delimiter) == len(entry) else successor(key)
 
 
 async def list_page(scan: Scan, query: ListQuery) -> ListPage:

@@ -67,6 +67,8 @@ class ObjectMetadata(msgspec.Struct, frozen=True, array_like=True):
     custom: dict[str, str] = {}
     checksums: dict[str, bytes] = {}
     encryption: Encryption | None = None
+    part_bytes: int = 0
+    """Of an object that was uploaded in parts: the size of each but the last. 0 for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,20 @@ class ObjectRecord:
         """The MD5 of the customer's key in hex, or None where the object has none."""
         encryption = self.metadata.encryption
         return None if encryption is None else encryption.key_md5.hex()
+
+    @property
+    def part_count(self) -> int:
+        """Of an object that was uploaded in parts; 0 for any other."""
+        part_bytes = self.metadata.part_bytes
+        return max(-(-self.size // part_bytes), 1) if part_bytes else 0
+
+    def part_window(self, number: int) -> Window | None:
+        """The bytes of a part. An object that has none is one part. None if there is no such part."""
+        if not 1 <= number <= max(self.part_count, 1):
+            return None
+        part_bytes = self.metadata.part_bytes or self.size
+        offset = (number - 1) * part_bytes
+        return Window(offset, min(part_bytes, self.size - offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +121,21 @@ class UploadState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UploadRecord:
-    """A multipart upload; `metadata` becomes that of the object."""
+    """A multipart upload; `metadata` becomes that of the object.
+
+    Where its creator chose a checksum, `metadata.checksums` has its name with no value: each part gets one.
+    """
 
     upload_id: str
     key: str
     created_ms: int
     metadata: ObjectMetadata
     state: UploadState = UploadState.OPEN
+
+    @property
+    def checksum_algorithm(self) -> str | None:
+        """What the creator chose."""
+        return next(iter(self.metadata.checksums), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +147,8 @@ class PartRecord:
     md5: bytes
     size: int
     uploaded_ms: int
+    checksum: bytes = b""
+    """By the algorithm of its upload; empty if that has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.conditions import (
     UNCONDITIONAL,
     Conditions,
@@ -66,15 +67,17 @@ class GetOptions:
     conditions: Conditions = UNCONDITIONAL
     range: RangeRequest = WHOLE
     ssec_key: bytes | None = field(default=None, repr=False)
+    part: int | None = None
+    """Only the bytes of this part, instead of a range."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutOptions:
-    """`checksum` is an algorithm's name and the digest that the caller expects; `ssec_key` as in GetOptions."""
+    """`checksums` are the digests that the caller expects, each algorithm once; `ssec_key` as in GetOptions."""
 
     metadata: ObjectMetadata = field(default_factory=ObjectMetadata)
     conditions: Conditions = UNCONDITIONAL
-    checksum: tuple[str, bytes] | None = None
+    checksums: tuple[Checksum, ...] = ()
     ssec_key: bytes | None = field(default=None, repr=False)
 
 
@@ -84,6 +87,8 @@ class ListOptions:
     delimiter: str = ""
     cursor: str | None = None
     start_after: str | None = None
+    marker: str | None = None
+    """The last entry of the page before: an object's key, or a delimited prefix, which is then not entered again."""
     limit: int = LIST_LIMIT_MAX
     include: frozenset[str] = frozenset()
 
@@ -207,8 +212,8 @@ def put_options(action: str, value: object) -> PutOptions:
     if action != "put":
         return PutOptions(_metadata(action, options), ssec_key=key)
     conditions = _conditions(options)
-    checksum = _checksum(options)
-    return PutOptions(_metadata(action, options), conditions, checksum, key)
+    checksums = _checksums(options)
+    return PutOptions(_metadata(action, options), conditions, checksums, key)
 
 
 def _metadata(action: str, options: Mapping[Any, Any]) -> ObjectMetadata:
@@ -274,10 +279,10 @@ def _utf8_bytes(action: str, text: str) -> int:
         raise r2_error(action, 10029) from None
 
 
-def _checksum(options: Mapping[Any, Any]) -> tuple[str, bytes] | None:
+def _checksums(options: Mapping[Any, Any]) -> tuple[Checksum, ...]:
     given = [(name, options[name]) for name in ALGORITHMS if options.get(name) is not None]
     if not given:
-        return None
+        return ()
     if len(given) > 1:
         raise type_error("You cannot specify multiple hashing algorithms.")
     name, value = given[0]
@@ -285,14 +290,14 @@ def _checksum(options: Mapping[Any, Any]) -> tuple[str, bytes] | None:
     if isinstance(value, bytes):
         if len(value) != size:
             raise type_error(f"{label} is {size} bytes, not {len(value)}")
-        return name, value
+        return (Checksum(name, value),)
     if not isinstance(value, str):
         raise type_error(f"{label} must be bytes or a hex string")
     if len(value) != 2 * size:
         raise type_error(f"{label} is {2 * size} hex characters, not {len(value)}")
     if not set(value) <= _HEX:
         raise type_error(f"Provided {label} wasn't a valid hex string")
-    return name, bytes.fromhex(value)
+    return (Checksum(name, bytes.fromhex(value)),)
 
 
 def list_options(value: object) -> ListOptions:

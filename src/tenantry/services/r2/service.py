@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.cursor import open_cursor_untrusted, seal_cursor
 from tenantry.services.r2.engine import Assembly, Bucket, PutRequest, StagedBody
 from tenantry.services.r2.errors import checksum_mismatch, r2_error, type_error
@@ -23,9 +24,8 @@ from tenantry.services.r2.limits import (
     SWEEP_CHECKS_PER_TURN,
     SWEEP_DELETES_PER_STEP,
 )
-from tenantry.services.r2.listing import successor
+from tenantry.services.r2.listing import after_entry, successor
 from tenantry.services.r2.model import (
-    ALGORITHMS,
     DEFAULT_STORAGE_CLASS,
     ListQuery,
     ObjectMetadata,
@@ -38,7 +38,7 @@ from tenantry.services.r2.model import (
     Window,
     key_bytes,
 )
-from tenantry.services.r2.multipart import choose_parts, multipart_etag
+from tenantry.services.r2.multipart import choose_parts, joined_metadata, multipart_etag
 from tenantry.services.r2.options import GetOptions, ListOptions, PutOptions
 from tenantry.services.r2.settings import BucketSettings
 from tenantry.services.r2.ssec import (
@@ -106,7 +106,7 @@ class BucketRules:
             if not options.conditions.holds(record):
                 return None
             check_object_key("get", record, options.ssec_key)
-            window = options.range.window("get", record.size)
+            window = _wanted(options, record)
             encryption = record.metadata.encryption
             return window if encryption is None else sealed_window(encryption, record.size, window)
 
@@ -117,7 +117,7 @@ class BucketRules:
         encryption = record.metadata.encryption
         if stream is None or encryption is None or options.ssec_key is None:
             return record, window, stream
-        plain = options.range.window("get", record.size)
+        plain = _wanted(options, record)
         cipher = Cipher(options.ssec_key, encryption)
         return record, plain, OpeningStream(stream, cipher, encryption, record.size, plain)
 
@@ -128,9 +128,6 @@ class BucketRules:
 
         `any_length`: a stream may be of unknown length, which a Worker's may not; then not under a customer's key.
         """
-        algorithms = {"md5"}
-        if options.checksum is not None:
-            algorithms.add(options.checksum[0])
         metadata = await self._complete(options)
         size: int | None = None
         if any_length and options.ssec_key is None and not isinstance(value, bytes) and value.length is None:
@@ -140,15 +137,9 @@ class BucketRules:
         cipher = None
         if options.ssec_key is not None and metadata.encryption is not None:
             cipher = Cipher(options.ssec_key, metadata.encryption)
-        body, digests = await self._take_in("put", value, size, algorithms, cipher)
+        body, digests = await self._take_in("put", value, size, options.checksums, cipher)
         checksums = {"md5": digests["md5"]}
-        if options.checksum is not None:
-            name, expected = options.checksum
-            actual = digests[name]
-            if actual != expected:
-                await body.discard()
-                raise checksum_mismatch("put", ALGORITHMS[name][0], expected, actual)
-            checksums[name] = actual
+        checksums |= {one.algorithm: digests[one.algorithm] for one in options.checksums if one.stored}
         request = PutRequest(
             key=key,
             version=_version(),
@@ -173,21 +164,34 @@ class BucketRules:
         )
 
     async def _take_in(
-        self, action: str, value: bytes | ByteStream, size: int | None, algorithms: set[str], cipher: Cipher | None
+        self,
+        action: str,
+        value: bytes | ByteStream,
+        size: int | None,
+        checksums: Sequence[Checksum],
+        cipher: Cipher | None,
     ) -> tuple[StagedBody, Mapping[str, bytes]]:
-        """The body, sealed if there is a cipher, and the digests of what it was before."""
+        """The body, sealed if there is a cipher, and the digests of what it was before: as its sender says they are."""
+        algorithms = {one.algorithm for one in checksums}
         stream = BytesStream(value) if isinstance(value, bytes) else value
         try:
             if cipher is None:
                 body = await self._bucket.stage(stream, size, algorithms)
-                return body, body.digests
-            assert size is not None
-            sealing = SealingStream(stream, size, cipher, algorithms)
-            assert sealing.length is not None
-            body = await self._bucket.stage(sealing, sealing.length, ())
-            return body, sealing.digests
+                digests = body.digests
+            else:
+                assert size is not None
+                sealing = SealingStream(stream, size, cipher, algorithms)
+                assert sealing.length is not None
+                body = await self._bucket.stage(sealing, sealing.length, ())
+                digests = sealing.digests
         except StreamError as error:
             raise r2_error(action, 10013) from error
+        try:
+            _compare(action, checksums, digests)
+        except BaseException:
+            await body.discard()
+            raise
+        return body, digests
 
     async def delete(self, keys: Sequence[str]) -> None:
         if len(keys) > DELETE_KEYS_MAX:
@@ -204,6 +208,8 @@ class BucketRules:
             start = decoded
         if options.start_after is not None:
             start = max(start, successor(key_bytes(options.start_after)))
+        if options.marker is not None:
+            start = max(start, after_entry(options.marker, options.prefix, options.delimiter))
         page = await self._bucket.list(
             ListQuery(
                 prefix=key_bytes(options.prefix),
@@ -221,29 +227,55 @@ class BucketRules:
     async def create_upload(self, key: str, options: PutOptions) -> str:
         now = self._clock()
         metadata = await self._complete(options)
+        metadata = msgspec.structs.replace(metadata, checksums={one.algorithm: b"" for one in options.checksums})
         upload = UploadRecord(upload_id=secrets.token_urlsafe(32), key=key, created_ms=now, metadata=metadata)
         await self._bucket.create_upload(upload, now - ENDED_UPLOAD_DAYS * _DAY_MS)
         return upload.upload_id
 
     async def upload_part(
-        self, key: str, upload_id: str, number: int, value: bytes | ByteStream, ssec_key: bytes | None = None
-    ) -> str:
-        """The part's etag. That the upload is there is checked before its gigabytes are taken in, and again after."""
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        value: bytes | ByteStream,
+        *,
+        checksums: tuple[Checksum, ...] = (),
+        ssec_key: bytes | None = None,
+    ) -> PartRecord:
+        """That the upload is there is checked before the part's gigabytes are taken in, and again after."""
         action = "uploadPart"
-        upload = await self._find_upload(key, upload_id)
-        if upload is None or upload.state is not UploadState.OPEN:
+        upload = await self.open_upload(key, upload_id)
+        if upload is None:
             raise r2_error(action, 10024)
         encryption = upload.metadata.encryption
         check_part_key(action, encryption, ssec_key)
         size = _known_length(action, value)
         cipher = None if encryption is None or ssec_key is None else Cipher(ssec_key, encryption)
-        body, digests = await self._take_in(action, value, size, {"md5"}, cipher)
-        part = PartRecord(number, secrets.token_hex(32), digests["md5"], size, self._clock())
+        algorithm = upload.checksum_algorithm
+        if algorithm is not None and algorithm not in {one.algorithm for one in checksums}:
+            checksums += (Checksum(algorithm),)
+        body, digests = await self._take_in(action, value, size, checksums, cipher)
+        checksum = b"" if algorithm is None else digests[algorithm]
+        part = PartRecord(number, secrets.token_hex(32), digests["md5"], size, self._clock(), checksum)
         if not await self._bucket.put_part(upload_id, part, body):
             raise r2_error(action, 10024)
-        return part.etag
+        return part
 
-    async def complete_upload(self, key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> ObjectRecord:
+    async def open_upload(self, key: str, upload_id: str) -> UploadRecord | None:
+        """The open upload of that key and id."""
+        upload = await self._find_upload(key, upload_id)
+        return upload if upload is not None and upload.state is UploadState.OPEN else None
+
+    async def complete_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        part_checksums: Mapping[int, bytes] | None = None,
+        checksum: bytes | None = None,
+    ) -> ObjectRecord:
+        """`part_checksums` (by number) and `checksum` are the caller's, of parts and of the whole."""
         action = "completeMultipartUpload"
         upload = await self._find_upload(key, upload_id)
         if upload is None:
@@ -253,10 +285,7 @@ class BucketRules:
 
         def assemble(stored: Mapping[int, PartRecord]) -> Assembly:
             chosen = choose_parts(parts, stored)
-            metadata = upload.metadata
-            if metadata.encryption is not None and chosen:
-                encryption = msgspec.structs.replace(metadata.encryption, part_bytes=chosen[0].size)
-                metadata = msgspec.structs.replace(metadata, encryption=encryption)
+            metadata = joined_metadata(upload, chosen, part_checksums or {}, checksum)
             return Assembly(chosen, metadata, multipart_etag(chosen), _version(), self._clock())
 
         record = await self._bucket.complete_upload(upload_id, assemble)
@@ -275,8 +304,7 @@ class BucketRules:
 
     async def list_parts(self, key: str, upload_id: str, after: int, limit: int) -> Sequence[PartRecord]:
         """The parts of an open upload with a number above `after`. Raises BindingError (10024)."""
-        upload = await self._find_upload(key, upload_id)
-        if upload is None or upload.state is not UploadState.OPEN:
+        if await self.open_upload(key, upload_id) is None:
             raise r2_error("listParts", 10024)
         return await self._bucket.list_parts(upload_id, after, limit)
 
@@ -329,6 +357,27 @@ class BucketRules:
     async def _find_upload(self, key: str, upload_id: str) -> UploadRecord | None:
         upload = await self._bucket.find_upload(upload_id)
         return upload if upload is not None and upload.key == key else None
+
+
+def _wanted(options: GetOptions, record: ObjectRecord) -> Window:
+    """Raises BindingError (10039) for bytes or a part that the object does not have."""
+    if options.part is None:
+        return options.range.window("get", record.size)
+    window = record.part_window(options.part)
+    if window is None:
+        raise r2_error("get", 10039)
+    return window
+
+
+def _compare(action: str, checksums: Sequence[Checksum], digests: Mapping[str, bytes]) -> None:
+    for one in checksums:
+        expected = one.expected() if callable(one.expected) else one.expected
+        actual = digests[one.algorithm]
+        if expected is None or expected == actual:
+            continue
+        if one.mismatch is not None:
+            raise one.mismatch(expected, actual)
+        raise checksum_mismatch(action, one.algorithm, expected, actual)
 
 
 class _BoundedStream:

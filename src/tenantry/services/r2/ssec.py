@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import hasher
 from tenantry.services.r2.errors import ssec_error
 from tenantry.services.r2.limits import READ_BYTES_MAX, SEALED_CHUNK_BYTES
 from tenantry.services.r2.model import Encryption, ObjectRecord, Window
@@ -137,7 +138,7 @@ class SealingStream:
         self._source = source
         self._left = size
         self._cipher = cipher
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in {"md5", *algorithms}}
+        self._hashes = {name: hasher(name) for name in {"md5", *algorithms}}
         self._number = 0
         self._sealed = memoryview(b"")
         self._ended = False

@@ -16,7 +16,7 @@ from pathlib import Path
 from tenantry.services.kv.engine import Late
 from tenantry.services.kv.engines.sqlite_file import NamespaceFile
 from tenantry.services.kv.engines.sqlite_handle import Handle, storage_error
-from tenantry.services.kv.errors import StorageError
+from tenantry.services.kv.errors import NamespaceGone, StorageError
 from tenantry.services.kv.limits import NAMESPACES_OPEN_MAX, SWEEP_PAUSE_SECONDS, THREADS_MAX
 from tenantry.services.kv.model import Entry, KeyPage, Usage
 from tenantry.streams import ByteStream
@@ -98,6 +98,8 @@ class SqliteEngine:
                 # Leave nothing behind that would fail for ever.
                 if self._handles.get(namespace_id) is handle:
                     del self._handles[namespace_id]
+                if isinstance(error, NamespaceGone):
+                    raise  # nothing is wrong with the disk
                 if isinstance(error, StorageError):
                     _log.error("KV namespace %s could not be opened: %s", handle.path, error)
                     raise

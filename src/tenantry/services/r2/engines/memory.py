@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 import secrets
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import digest_of
 from tenantry.services.r2.engine import Assembly, Bucket, Choose, PutRequest, StagedBody
 from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.limits import READ_BYTES_MAX
@@ -95,7 +95,7 @@ class _MemoryBody:
         self.contents = contents
         self.data = data
         self.size = len(data)
-        self.digests: Mapping[str, bytes] = {name: hashlib.new(name, data).digest() for name in {"md5", *algorithms}}
+        self.digests: Mapping[str, bytes] = {name: digest_of(name, data) for name in {"md5", *algorithms}}
 
     async def discard(self) -> None:
         self.data = b""

@@ -80,12 +80,15 @@ _SELECT_OPEN_UPLOADS: Final = (
     "WHERE state = 0 AND (key, id) > (?, ?) AND key >= ? ORDER BY key, id LIMIT ?"
 )
 _DELETE_UPLOAD: Final = "DELETE FROM uploads WHERE id = ?"
-_SELECT_PARTS: Final = "SELECT number, etag, md5, size, uploaded_ms, file, file_bytes FROM parts WHERE upload = ?"
+_SELECT_PARTS: Final = (
+    "SELECT number, etag, md5, size, uploaded_ms, checksum, file, file_bytes FROM parts WHERE upload = ?"
+)
 _SELECT_SOME_PARTS: Final = (
-    "SELECT number, etag, md5, size, uploaded_ms FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"
+    "SELECT number, etag, md5, size, uploaded_ms, checksum FROM parts WHERE upload = ? AND number > ? "
+    "ORDER BY number LIMIT ?"
 )
 _SELECT_PART_FILE: Final = "SELECT file, size FROM parts WHERE upload = ? AND number = ?"
-_UPSERT_PART: Final = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_UPSERT_PART: Final = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE_PARTS: Final = "DELETE FROM parts WHERE upload = ?"
 _SELECT_CURSOR_KEY: Final = "SELECT cursor_secret FROM bucket"
 _SELECT_SETTINGS: Final = "SELECT settings FROM bucket"
@@ -121,7 +124,7 @@ def _upload(upload_id: str, row: Row) -> UploadRecord:
 
 
 def _part(row: Row) -> PartRecord:
-    return PartRecord(row[0], row[1], bytes(row[2]), row[3], row[4])
+    return PartRecord(row[0], row[1], bytes(row[2]), row[3], row[4], bytes(row[5]))
 
 
 def _settings(db: apsw.Connection) -> BucketSettings:
@@ -326,8 +329,8 @@ class IndexWriter:
         """Drops the parts, and the files of those that are not kept."""
         kept = frozenset(keep)
         for row in parts:
-            if row[5] not in kept:
-                self._condemn(row[5])
+            if row[6] not in kept:
+                self._condemn(row[6])
         self._grow(uploads=-1, upload_bytes=-sum(row[3] for row in parts))
         self._db.execute(_DELETE_PARTS, (upload_id,))
         self._db.execute(_END_UPLOAD, (int(state), upload_id))
@@ -345,7 +348,7 @@ class IndexWriter:
         self._db.execute(_INSERT_FILE, (file,))
         self._db.execute(
             _UPSERT_PART,
-            (upload_id, part.number, part.etag, part.md5, part.size, part.uploaded_ms, file, file_bytes),
+            (upload_id, part.number, part.etag, part.md5, part.size, part.uploaded_ms, part.checksum, file, file_bytes),
         )
         self._grow(upload_bytes=part.size)
         return True
@@ -358,7 +361,7 @@ class IndexWriter:
             return None
         rows = _rows(self._db, _SELECT_PARTS, (upload_id,))
         whole = assemble({row[0]: _part(row) for row in rows})
-        files = {row[0]: (row[5], row[6]) for row in rows}
+        files = {row[0]: (row[6], row[7]) for row in rows}
         segments = tuple(files[part.number] for part in whole.parts)
         self._end_upload(upload_id, UploadState.COMPLETED, rows, keep=[name for name, _ in segments])
         size = sum(part.size for part in whole.parts)

@@ -48,6 +48,7 @@ CREATE TABLE parts (
     md5         BLOB NOT NULL,
     size        INTEGER NOT NULL,           -- before sealing
     uploaded_ms INTEGER NOT NULL,
+    checksum    BLOB NOT NULL,              -- by the upload's algorithm; empty if it has none
     file        TEXT NOT NULL,
     file_bytes  INTEGER NOT NULL,
     PRIMARY KEY (upload, number)

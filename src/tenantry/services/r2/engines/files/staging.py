@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tenantry.errors import StreamError
+from tenantry.services.r2.checksums import digest_of, hasher
 from tenantry.services.r2.engines.files.folder import BucketFolder, sync_directory, sync_file
 from tenantry.services.r2.engines.files.threads import Threads
 from tenantry.services.r2.errors import BucketGone
@@ -37,7 +37,7 @@ _NO_KERNEL_COPY: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, err
 
 def digests_of(data: bytes, algorithms: Collection[str]) -> Mapping[str, bytes]:
     """The digests of a small body."""
-    return {name: hashlib.new(name, data, usedforsecurity=False).digest() for name in {"md5", *algorithms}}
+    return {name: digest_of(name, data) for name in {"md5", *algorithms}}
 
 
 async def read_exactly(stream: ByteStream, size: int) -> bytes:
@@ -69,7 +69,7 @@ class FileSink:
         self.name = folder.new_name()
         self._folder = folder
         self._lock = threading.Lock()
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in {"md5", *algorithms}}
+        self._hashes = {name: hasher(name) for name in {"md5", *algorithms}}
         self._discarded = False
         self._fd = -1
 

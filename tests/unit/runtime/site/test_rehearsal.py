@@ -1,0 +1,19 @@
+"""The rehearsal, as the zygote runs it before it forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import workers
+
+from tenantry.runtime.rehearsal import rehearse
+
+
+def test_it_runs_through_and_leaves_no_descriptor_no_thread_and_no_binding() -> None:
+    before = os.listdir("/proc/self/fd")
+    threads = threading.active_count()
+    rehearse()
+    assert os.listdir("/proc/self/fd") == before
+    assert threading.active_count() == threads
+    assert list(workers.env) == []
