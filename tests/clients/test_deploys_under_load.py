@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 CLIENTS = 4
-KILLS = 4
+KILLS = 2
 
 # Each part of a version says which version it is of: a half-made one would say two things.
 ENTRY = """
