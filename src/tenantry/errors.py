@@ -4,6 +4,7 @@
     ├── ConfigError            the operator's file or argument is wrong: mend it and start again
     ├── IsolationError         this machine lacks a sandbox layer that was asked for
     ├── ProtocolError          a peer broke the wire protocol: close its channel, kill its process
+    ├── StartRefused           a Worker that was tried could not be imported: the message is for its author
     ├── BindingError           a binding call failed: the Worker sees `name` and `message`
     │   └── StorageError       the disk below a resource failed: the log names the file; to try again may help
     │       └── StorageFull    it has no space left: reads go on, writes do again when there is some (507)
@@ -45,6 +46,10 @@ class IsolationError(TenantryError):
 
 class ProtocolError(TenantryError):
     """A peer sent what the wire protocol does not allow."""
+
+
+class StartRefused(TenantryError):
+    """A Worker that was started for a try could not be imported. The message has its own traceback, or the limit."""
 
 
 class BindingError(TenantryError):

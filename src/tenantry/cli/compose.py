@@ -24,7 +24,7 @@ from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
 from tenantry.config.quotas import ServiceQuota
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Tails, TailServer, create_app
 from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
@@ -131,8 +131,22 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         stop_seconds = settings.drain_seconds
         gateway_port = await stack.enter_async_context(_listening(gateway, settings.host, settings.port, stop_seconds))
         watch = _Watch(host, gateway)
-        control = create_app(store, bundles, _Deployments(host, bytecode), services, watch)
+        tails = Tails(host.traces)
+        tail_server = TailServer(tails)
         control_host = settings.control_host or settings.host
+        stack.push_async_callback(tail_server.aclose)
+        tail_port = await tail_server.open(control_host, settings.tail_port)
+        control = create_app(
+            store,
+            bundles,
+            _Deployments(host, bytecode),
+            services,
+            watch,
+            starter=host,
+            gateway_url=_url(settings.host, gateway_port),
+            tails=tails,
+            tail_port=tail_port,
+        )
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)
         )
@@ -221,9 +235,10 @@ class _Deployments:
         self._host = host
         self._bytecode = bytecode
 
-    def deployed(self, worker: DeployedWorker) -> None:
-        self._host.deployed(worker)
-        self._bytecode.want(worker.bundle)
+    def deployed(self, *versions: DeployedWorker) -> None:
+        self._host.deployed(*versions)
+        for version in versions:
+            self._bytecode.want(version.bundle)
 
     def removed(self, namespace: str | None, name: str) -> None:
         self._host.removed(namespace, name)

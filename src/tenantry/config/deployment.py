@@ -37,9 +37,10 @@ class BindingSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeployedWorker:
-    """The version of a Worker that requests go to. `namespace` is None for a Worker outside dispatch namespaces.
+    """A version of a Worker that requests go to. `namespace` is None for a Worker outside dispatch namespaces.
 
-    `bundle` is the content address of its files (`BundleStore.folder`), `main_module` a name inside it.
+    `percentage` is its share of them; a Worker's shares add up to 100. `bundle` is the content address of its files
+    (`BundleStore.folder`), `main_module` a name inside it.
     """
 
     namespace: str | None
@@ -51,3 +52,4 @@ class DeployedWorker:
     compatibility_flags: tuple[str, ...] = ()
     bindings: tuple[BindingSpec, ...] = ()
     limits: WorkerLimits = WorkerLimits()
+    percentage: float = 100.0

@@ -4,5 +4,7 @@ from tenantry.control.app import create_app
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployments
 from tenantry.control.store import Store
+from tenantry.control.tail_server import TailServer
+from tenantry.control.tails import Tails
 
-__all__ = ["BundleStore", "Deployments", "Store", "create_app"]
+__all__ = ["BundleStore", "Deployments", "Store", "TailServer", "Tails", "create_app"]

@@ -23,13 +23,22 @@ from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_route
 from tenantry.control.routes.kv import KvNamespaces, kv_routes
 from tenantry.control.routes.kv_bulk import kv_bulk_routes
 from tenantry.control.routes.kv_values import kv_value_routes
+from tenantry.control.routes.openapi import openapi_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.s3_credentials import s3_credential_routes
-from tenantry.control.routes.scripts import script_routes
+from tenantry.control.routes.scripts import Uploads, script_routes
+from tenantry.control.routes.secrets import secret_routes
+from tenantry.control.routes.services import service_routes
+from tenantry.control.routes.settings import setting_routes
+from tenantry.control.routes.tails import tail_routes
 from tenantry.control.routes.tokens import token_routes
+from tenantry.control.routes.versions import version_routes
+from tenantry.control.startup import Starter
 from tenantry.control.store import Store
+from tenantry.control.tails import Tails
 from tenantry.control.threads import Threads
+from tenantry.host import TraceHub
 from tenantry.services.d1 import D1Service
 from tenantry.services.installed import InstalledServices
 
@@ -42,18 +51,26 @@ def create_app(
     deployments: Deployments,
     services: InstalledServices,
     watch: Watch,
+    *,
+    starter: Starter | None = None,
+    gateway_url: str | None = None,
+    tails: Tails | None = None,
+    tail_port: int = 0,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
-    `watch` tells how the platform is.
+    `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
+    `gateway_url` is where the tenants' requests arrive, for clients to print. `tails` are read from a listener of the
+    caller's, on `tail_port`; None: there are none.
     """
     d1 = services.by_name["d1"]
     assert isinstance(d1, D1Service)
     threads = Threads()
     kv = KvNamespaces(store.resources, services, threads)
-    deployer = Deployer(store, deployments, threads)
+    deployer = Deployer(deployments, threads)
+    uploads = Uploads(store, bundles, deployer, threads, starter)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -65,19 +82,25 @@ def create_app(
         *account_routes(store.accounts, threads),
         *token_routes(store.tokens, threads),
         *audit_routes(store.audit, threads),
-        *dispatch_namespace_routes(store.resources, threads),
+        *dispatch_namespace_routes(store, deployer, threads),
         *kv_routes(store.resources, kv, threads),
         *kv_value_routes(kv),
         *kv_bulk_routes(kv, threads),
         *r2_routes(store.resources, services, threads),
         *d1_routes(store.resources, d1, threads),
         *s3_credential_routes(store.s3_credentials, threads),
-        *script_routes(store, bundles, deployer, threads),
+        *script_routes(uploads),
+        *version_routes(uploads),
+        *setting_routes(store, deployer, threads),
+        *secret_routes(store, deployer, threads),
+        *service_routes(store, deployer, threads, gateway_url),
+        *tail_routes(store, tails or Tails(TraceHub()), tail_port, threads),
     ]
     app = Litestar(
         route_handlers=[
             Router("/client/v4", route_handlers=routes),
             *platform_routes(watch),
+            *openapi_routes(routes, threads),
             *api_key_routes(store.api_keys, threads),
         ],
         guards=[authorization(store.audit, threads)],

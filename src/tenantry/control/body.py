@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,9 +12,23 @@ from tenantry.control import limits
 from tenantry.control.bundles import BundleStore
 from tenantry.control.errors import Invalid, TooLarge
 from tenantry.control.threads import Threads
-from tenantry.control.upload import Upload, UploadParser, multipart_boundary_untrusted, parse_json_form_untrusted
+from tenantry.control.upload import (
+    Files,
+    Upload,
+    UploadParser,
+    form_part_untrusted,
+    multipart_boundary_untrusted,
+    parse_json_form_untrusted,
+)
 
-__all__ = ["ApiRequest", "read_body_untrusted", "read_json_untrusted", "receive_upload_untrusted"]
+__all__ = [
+    "ApiRequest",
+    "read_body_untrusted",
+    "read_json_untrusted",
+    "read_settings_untrusted",
+    "receive_files_untrusted",
+    "receive_upload_untrusted",
+]
 
 # Any: user, auth and state of Litestar, none of which is used.
 ApiRequest = Request[Any, Any, Any]
@@ -42,6 +56,14 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
     if boundary is None:
         parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
         raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
+    return await _receive_form(request, bundles, threads, boundary, UploadParser.finish)
+
+
+async def _receive_form(
+    request: ApiRequest, bundles: BundleStore, threads: Threads, boundary: str, finish: Callable[[UploadParser], T]
+) -> T:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Invalid(10021, "the upload is compressed; send it as it is, without Content-Encoding")
     _check_length(request, limits.UPLOAD_BYTES_MAX, 10027)
     parser = await threads.run(UploadParser, bundles, boundary)
     try:
@@ -53,10 +75,28 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
                 await threads.run(parser.feed, bytes(pending))
                 pending.clear()
         await threads.run(parser.feed, bytes(pending))
-        return await threads.run(parser.finish)
+        return await threads.run(finish, parser)
     finally:
         # Not awaited: it must also happen when this task is cancelled.
         threads.start(parser.close)
+
+
+async def receive_files_untrusted(request: ApiRequest, bundles: BundleStore, threads: Threads) -> tuple[str, Files]:
+    """The form of a call that brings code only: the main module's name, and the files. Raises as the one above."""
+    boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
+    if boundary is None:
+        raise Invalid(10021, "the body has to be a multipart form with metadata and the Worker's files")
+    main = request.headers.get("cf-worker-main-module-part") or request.headers.get("cf-worker-body-part")
+    return await _receive_form(request, bundles, threads, boundary, lambda parser: parser.finish_files(main))
+
+
+async def read_settings_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:
+    """A JSON document that is the part `settings` of a form, or the whole body. Raises as reading JSON does."""
+    boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
+    if boundary is None:
+        return await read_json_untrusted(request, kind, code)
+    body = await read_body_untrusted(request, limits.METADATA_BYTES_MAX, code)
+    return _decode(form_part_untrusted(body, boundary, "settings"), kind, code)
 
 
 async def _chunks(request: ApiRequest) -> AsyncIterator[bytes]:

@@ -7,29 +7,29 @@ client that leaves between commit and effect must not leave the two apart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
 from tenantry.config.deployment import DeployedWorker
-from tenantry.control.scripts import Deploy
-from tenantry.control.store import Store
+from tenantry.control.scripts import Change
 from tenantry.control.threads import Threads
-from tenantry.control.upload import Upload
 
 __all__ = ["Deployer", "Deployments"]
 
 _log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Deployments(Protocol):
     """The data plane, as the control plane knows it. Called on the event loop, after the commit; must not block."""
 
-    def deployed(self, worker: DeployedWorker) -> None:
-        """From now on new requests to this Worker run this version; those in flight finish on the old one."""
+    def deployed(self, *versions: DeployedWorker) -> None:
+        """From now on new requests to this Worker run these versions, each its share; those in flight finish where they
+        are."""
 
     def removed(self, namespace: str | None, name: str) -> None:
         """From now on there is no such Worker."""
@@ -38,39 +38,29 @@ class Deployments(Protocol):
 class Deployer:
     """Changes what is deployed."""
 
-    def __init__(self, store: Store, deployments: Deployments, threads: Threads) -> None:
-        self._store = store
+    def __init__(self, deployments: Deployments, threads: Threads) -> None:
         self._deployments = deployments
         self._threads = threads
         self._order = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()  # Any: results of several kinds
 
-    async def deploy(
-        self, account_id: str, namespace: str | None, name: str, upload: Upload, *, strict_inherit: bool
-    ) -> Deploy:
-        """See `Scripts.deploy`. Once it returns, the version is durable and gets the next request."""
+    async def apply(self, function: Callable[P, Change[T]], *arguments: P.args, **named: P.kwargs) -> T:
+        """Make a change of the store, in a thread, and have the data plane hear of it.
 
-        async def change() -> Deploy:
+        Once this returns, the change is durable and holds for the next request. Raises what `function` raises.
+        """
+
+        async def change() -> T:
             async with self._order:
-                deploy = await self._threads.run(
-                    self._store.scripts.deploy, account_id, namespace, name, upload, strict_inherit=strict_inherit
-                )
-                # The same upload again must not cost the Worker its warm processes.
-                if deploy.changed:
-                    self._deployments.deployed(deploy.script.worker)
-                return deploy
+                made = await self._threads.run(function, *arguments, **named)
+                # In one turn of the loop: no request sees a part of it.
+                for versions in made.deployed:
+                    self._deployments.deployed(*versions)
+                for namespace, name in made.removed:
+                    self._deployments.removed(namespace, name)
+                return made.result
 
         return await self._to_its_end(change())
-
-    async def delete(self, account_id: str, namespace: str | None, name: str) -> None:
-        """See `Scripts.delete`."""
-
-        async def change() -> None:
-            async with self._order:
-                await self._threads.run(self._store.scripts.delete, account_id, namespace, name)
-                self._deployments.removed(namespace, name)
-
-        await self._to_its_end(change())
 
     async def aclose(self) -> None:
         """Wait for the changes that are under way."""

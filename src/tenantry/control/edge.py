@@ -29,7 +29,7 @@ __all__ = ["PUBLIC_PATHS", "Asking", "Edge", "asking_of", "token_of"]
 
 _log = structlog.get_logger(__name__)
 _SCOPE_KEY = "tenantry.asking"
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/client/v4/openapi.json", "/client/v4/docs"})
 
 
 class Asking:

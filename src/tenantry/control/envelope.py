@@ -14,11 +14,13 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from sqlalchemy.exc import OperationalError
 
+from tenantry.control.catalog import not_offered
 from tenantry.control.errors import (
     ControlError,
     Forbidden,
     Invalid,
     NotFound,
+    NotOffered,
     Throttled,
     TooLarge,
     TooLong,
@@ -32,7 +34,8 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those.
+# No 409: Cloudflare's SDK repeats it. No 5xx for what the caller can mend: wrangler repeats those. A
+# 501 is no exception: nothing that the caller could change makes it succeed.
 STATUS: dict[type[ControlError], int] = {
     Invalid: 400,
     Unauthenticated: 401,
@@ -41,6 +44,7 @@ STATUS: dict[type[ControlError], int] = {
     TooLarge: 413,
     TooLong: 414,
     Throttled: 429,
+    NotOffered: 501,
 }
 
 
@@ -87,6 +91,10 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Enve
         status, code, message = status_of(error), error.code, error.message
         if isinstance(error, Throttled):
             headers["Retry-After"] = str(math.ceil(error.wait_seconds))
+    elif isinstance(error, NotFoundException | MethodNotAllowedException) and (
+        missing := not_offered(request.url.path)
+    ):
+        status, code, message = status_of(missing), missing.code, missing.message
     elif isinstance(error, NotFoundException):
         status, code = 404, 7003
         message = f"Could not route to {_path(request)}, perhaps your object identifier is invalid?"

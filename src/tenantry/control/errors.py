@@ -8,7 +8,8 @@
         ├── Invalid            the request can never succeed as it is (also: the name is taken)
         ├── NotFound           what the request names is not there, or not for this caller
         ├── TooLarge           more bytes, parts or items than the limit
-        └── TooLong            a name in the path that is longer than the limit
+        ├── TooLong            a name in the path that is longer than the limit
+        └── NotOffered         a call of Cloudflare's that this platform does not have
 
 Kinds, not statuses: `envelope.STATUS` has the table from one to the other. A taken name is `Invalid` and not a kind of
 its own, because Cloudflare's clients retry a 409.
@@ -23,6 +24,7 @@ __all__ = [
     "Forbidden",
     "Invalid",
     "NotFound",
+    "NotOffered",
     "Throttled",
     "TooLarge",
     "TooLong",
@@ -69,3 +71,7 @@ class TooLarge(ControlError):
 
 class TooLong(ControlError):
     """A name that is too long for a path."""
+
+
+class NotOffered(ControlError):
+    """Cloudflare has it, this platform has not. The message says what it is."""

@@ -72,6 +72,34 @@ SUBREQUESTS_MAX = 10_000_000
 # Cloudflare: per_page of KV namespaces up to 1000; D1 allows 10,000.
 PAGE_ITEMS_MAX = 10_000
 PAGE_ITEMS_DEFAULT = 20
+# Ours: wrangler shows the newest versions and asks for one page.
+VERSIONS_PER_PAGE_DEFAULT = 100
+
+# Cloudflare: a deployment splits between two versions at most.
+DEPLOYMENT_VERSIONS_MAX = 2
+# Cloudflare knows three: workers/message, workers/tag and workers/alias; a message may have 100 bytes there. Ours.
+ANNOTATIONS_MAX = 8
+ANNOTATION_CHARACTERS_MAX = 1000
+# Cloudflare: 8 tags for a user Worker.
+TAGS_MAX = 8
+# Cloudflare: 100 secrets in one bulk change.
+SECRETS_BULK_MAX = 100
+# Cloudflare: 250 cron triggers an account on paid plans.
+SCHEDULES_MAX = 250
+
+# Cloudflare: 10 clients that tail one Worker. Of the platform: ours.
+TAILS_PER_WORKER_MAX = 10
+TAILS_MAX = 1000
+TAIL_FILTERS_MAX = 16
+# Cloudflare's tails end after some hours. Ours.
+TAIL_SECONDS_MAX = 6 * 3600
+# Of one reader who does not keep up. Ours.
+TAIL_PENDING_MESSAGES_MAX = 1000
+TAIL_PENDING_BYTES_MAX = 4 * 1024 * 1024
+# Connections to the listener of tails, shaken hands or not. Ours.
+TAIL_CONNECTIONS_MAX = 2000
+TAIL_HANDSHAKE_SECONDS_MAX = 10.0
+TAIL_SEND_SECONDS_MAX = 30.0
 
 # What a token may be, so that hashing one costs nothing.
 TOKEN_CHARACTERS_MAX = 256

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import msgspec
@@ -19,7 +20,21 @@ from tenantry.control import limits
 from tenantry.control.errors import Invalid
 from tenantry.control.names import module_name_untrusted, namespace_name_untrusted, script_name_untrusted
 
-__all__ = ["INHERIT", "SECRET_TYPES", "Metadata", "parse_metadata_untrusted"]
+__all__ = [
+    "INHERIT",
+    "SECRET_TYPES",
+    "LimitsDocument",
+    "Metadata",
+    "annotations_untrusted",
+    "bindings_untrusted",
+    "compatibility_date_untrusted",
+    "compatibility_flags_untrusted",
+    "limits_untrusted",
+    "main_module_untrusted",
+    "parse_main_module_untrusted",
+    "parse_metadata_untrusted",
+    "secret_untrusted",
+]
 
 INHERIT = "inherit"
 # Bindings that every upload keeps unless it names them: secrets are set once and never sent again.
@@ -32,6 +47,7 @@ _BINDING_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*", re.ASCII)
 _FLAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _KV_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ANNOTATION = re.compile(r"workers/[a-z_]{1,40}", re.ASCII)
 _JAVASCRIPT = (".js", ".mjs", ".cjs", ".ts", ".mts")
 
 
@@ -87,7 +103,7 @@ class _PlainText(msgspec.Struct, frozen=True):
 
 class _SecretText(msgspec.Struct, frozen=True):
     type_name: ClassVar = "secret_text"
-    text: str
+    text: str | None = None  # settings show a secret without it; sent back like that it stays what it is
 
 
 class _Json(msgspec.Struct, frozen=True):
@@ -113,7 +129,9 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
 }
 
 
-class _Limits(msgspec.Struct, frozen=True):
+class LimitsDocument(msgspec.Struct, frozen=True):
+    """`limits` as clients write it."""
+
     cpu_ms: int | None = None
     subrequests: int | None = None
 
@@ -125,7 +143,13 @@ class _Metadata(msgspec.Struct, frozen=True):
     compatibility_date: str | None = None
     compatibility_flags: list[str] = []
     keep_bindings: list[str] = []
-    limits: _Limits | None = None
+    limits: LimitsDocument | None = None
+    annotations: dict[str, str | None] = {}
+    tags: list[str] | None = None
+    logpush: bool | None = None
+    observability: dict[str, Any] | None = None  # stored and shown as it came
+    tail_consumers: list[dict[str, Any]] | None = None  # as above
+    keep_assets: bool = False
     migrations: Any = None  # refused
     exports: Any = None  # refused
     assets: Any = None  # refused
@@ -141,6 +165,9 @@ class Metadata:
     bindings: tuple[BindingSpec, ...]
     keep_bindings: frozenset[str]
     limits: WorkerLimits
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What of it belongs to the Worker and not to this version: fields of `ScriptSettings`; None is "as before"."""
 
 
 def parse_metadata_untrusted(content: bytes) -> Metadata:
@@ -155,23 +182,66 @@ def parse_metadata_untrusted(content: bytes) -> Metadata:
         if getattr(raw, key):
             raise Invalid(10021, f"metadata: {key} is not supported yet")
     return Metadata(
-        main_module=_main_module(raw.main_module),
-        compatibility_date=_date(raw.compatibility_date),
-        compatibility_flags=_flags(raw.compatibility_flags),
-        bindings=_bindings(raw.bindings),
+        main_module=main_module_untrusted(raw.main_module),
+        compatibility_date=compatibility_date_untrusted(raw.compatibility_date),
+        compatibility_flags=compatibility_flags_untrusted(raw.compatibility_flags),
+        bindings=bindings_untrusted(raw.bindings),
         keep_bindings=frozenset(raw.keep_bindings),
-        limits=_limits(raw.limits),
+        limits=limits_untrusted(raw.limits),
+        annotations=annotations_untrusted(raw.annotations),
+        settings=_settings(raw),
     )
 
 
-def _main_module(name: str | None) -> str:
+def annotations_untrusted(given: Mapping[str, str | None]) -> dict[str, str]:
+    """What a version or a deployment says of itself, `workers/message` and such; None is "nothing". Raises Invalid."""
+    kept = {key: value for key, value in given.items() if value is not None}
+    if len(kept) > limits.ANNOTATIONS_MAX:
+        raise Invalid(10021, f"annotations: more than {limits.ANNOTATIONS_MAX}")
+    for key, value in kept.items():
+        if not _ANNOTATION.fullmatch(key):
+            raise Invalid(10021, f"annotations: {key[:80]!a} is not the name of one, such as workers/message")
+        if len(value) > limits.ANNOTATION_CHARACTERS_MAX:
+            raise Invalid(10021, f"annotations: {key} is longer than {limits.ANNOTATION_CHARACTERS_MAX} characters")
+    return kept
+
+
+def _settings(raw: _Metadata) -> dict[str, Any]:
+    return {
+        "tags": None if raw.tags is None else tuple(raw.tags),
+        "logpush": raw.logpush,
+        "observability": raw.observability,
+        "tail_consumers": None if raw.tail_consumers is None else tuple(raw.tail_consumers),
+    }
+
+
+def parse_main_module_untrusted(content: bytes) -> str | None:
+    """What metadata says of the main module, when it is asked for nothing else. Raises Invalid (10021)."""
+
+    class Content(msgspec.Struct):
+        main_module: str | None = None
+        body_part: str | None = None
+
+    try:
+        decoded = msgspec.json.decode(content, type=Content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(10021, f"metadata: {error}") from error
+    if decoded.body_part is not None:
+        raise Invalid(10021, _no_javascript("body_part names a service Worker"))
+    return decoded.main_module
+
+
+def main_module_untrusted(name: str | None) -> str:
+    """The name of a Python file. Raises Invalid (10021)."""
     if not name:
         raise Invalid(10021, "metadata: main_module is missing; a Worker without code is not supported yet")
     if name.endswith(_JAVASCRIPT):
         raise Invalid(10021, _no_javascript(f"main_module is {name[:100]!a}"))
     if not name.endswith(".py"):
         raise Invalid(
-            10021, f"metadata: main_module {name[:100]!a} must be a Python file, with a name that ends in .py"
+            10021,
+            f"metadata: main_module {name[:100]!a} must be a Python file, with a name that ends in .py; JavaScript "
+            "needs the workerd runtime, which this platform does not have",
         )
     return module_name_untrusted(name)
 
@@ -180,7 +250,8 @@ def _no_javascript(found: str) -> str:
     return f"{found}, but this platform runs Python Workers only: JavaScript needs the workerd runtime"
 
 
-def _date(value: str | None) -> str:
+def compatibility_date_untrusted(value: str | None) -> str:
+    """A date, or Cloudflare's default. Raises Invalid (10021)."""
     if value is None:
         return _COMPATIBILITY_DATE_DEFAULT
     try:
@@ -192,7 +263,8 @@ def _date(value: str | None) -> str:
     return value
 
 
-def _flags(flags: list[str]) -> tuple[str, ...]:
+def compatibility_flags_untrusted(flags: list[str]) -> tuple[str, ...]:
+    """Flags, `python_workers` among them. Raises Invalid (10021)."""
     if len(flags) > limits.COMPATIBILITY_FLAGS_MAX:
         raise Invalid(10021, f"metadata: more than {limits.COMPATIBILITY_FLAGS_MAX} compatibility_flags")
     for flag in flags:
@@ -203,7 +275,8 @@ def _flags(flags: list[str]) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def _limits(value: _Limits | None) -> WorkerLimits:
+def limits_untrusted(value: LimitsDocument | None) -> WorkerLimits:
+    """Limits within the platform's bounds. Raises Invalid (10021)."""
     if value is None:
         return WorkerLimits()
     ranges = (
@@ -216,7 +289,7 @@ def _limits(value: _Limits | None) -> WorkerLimits:
     return WorkerLimits(value.cpu_ms, value.subrequests)
 
 
-def _bindings(raws: list[msgspec.Raw]) -> tuple[BindingSpec, ...]:
+def bindings_untrusted(raws: list[msgspec.Raw]) -> tuple[BindingSpec, ...]:
     if len(raws) > limits.BINDINGS_MAX:
         raise Invalid(10021, f"metadata: more than {limits.BINDINGS_MAX} bindings")
     bindings: dict[str, BindingSpec] = {}
@@ -228,14 +301,27 @@ def _bindings(raws: list[msgspec.Raw]) -> tuple[BindingSpec, ...]:
     return tuple(bindings.values())
 
 
+def secret_untrusted(name: str, kind: str, text: str) -> BindingSpec:
+    """A secret as a call of its own brings it. Raises Invalid (10021)."""
+    if kind != "secret_text":
+        raise Invalid(10021, f"secrets of type {kind[:80]!a} are not supported yet: use secret_text")
+    _check_name(name, "secret")
+    _check_variable(name, len(text.encode("utf-8", "surrogatepass")))
+    return BindingSpec(name, kind, {"text": text})
+
+
+def _check_name(name: str, where: str) -> None:
+    if len(name) > limits.BINDING_NAME_CHARACTERS_MAX or not _BINDING_NAME.fullmatch(name):
+        raise Invalid(10021, f"{where}: {name[:80]!a} is not a binding name: it must be an identifier")
+
+
 def _binding(index: int, raw: bytes) -> BindingSpec:
     where = f"metadata: bindings[{index}]"
     try:
         head = msgspec.json.decode(raw, type=_Binding)
     except msgspec.DecodeError as error:
         raise Invalid(10021, f"{where}: {error}") from error
-    if len(head.name) > limits.BINDING_NAME_CHARACTERS_MAX or not _BINDING_NAME.fullmatch(head.name):
-        raise Invalid(10021, f"{where}: {head.name[:80]!a} is not a binding name: it must be an identifier")
+    _check_name(head.name, where)
     struct = _TYPES.get(head.type)
     if struct is None:
         raise Invalid(10021, f"binding {head.name}: bindings of type {head.type[:80]!a} are not supported yet")
@@ -243,6 +329,8 @@ def _binding(index: int, raw: bytes) -> BindingSpec:
         body = msgspec.json.decode(raw, type=struct)
     except msgspec.DecodeError as error:
         raise Invalid(10021, f"binding {head.name} of type {head.type}: {error}") from error
+    if isinstance(body, _SecretText) and body.text is None:
+        return BindingSpec(head.name, INHERIT, {"old_name": head.name})
     return BindingSpec(head.name, head.type, _fields(head.name, body))
 
 
@@ -266,7 +354,7 @@ def _fields(name: str, body: msgspec.Struct) -> dict[str, Any]:  # Any: JSON, se
             if outbound is not None:
                 fields["outbound"] = _outbound(name, outbound)
             return fields
-        case _PlainText(text=text) | _SecretText(text=text):
+        case _PlainText(text=str(text)) | _SecretText(text=str(text)):
             _check_variable(name, len(text.encode()))
             return {"text": text}
         case _Json(json=value):

@@ -72,6 +72,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             namespace_id TEXT REFERENCES dispatch_namespaces (id) ON DELETE CASCADE,
             name TEXT NOT NULL,
             deployment_id TEXT,
+            settings TEXT NOT NULL,
             created_on TEXT NOT NULL,
             modified_on TEXT NOT NULL
         )
@@ -86,15 +87,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             bundle TEXT NOT NULL,
             metadata TEXT NOT NULL,
             modules TEXT NOT NULL,
+            annotations TEXT NOT NULL,
+            source TEXT NOT NULL,
+            startup_ms INTEGER NOT NULL,
             created_on TEXT NOT NULL,
             UNIQUE (script_id, number)
         )
         """,
         """
+        CREATE TABLE script_secrets (
+            id TEXT PRIMARY KEY NOT NULL,
+            script_id TEXT NOT NULL REFERENCES scripts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            value TEXT NOT NULL,
+            created_on TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX script_secrets_name ON script_secrets (script_id, name)",
+        """
         CREATE TABLE deployments (
             id TEXT PRIMARY KEY NOT NULL,
             script_id TEXT NOT NULL REFERENCES scripts (id) ON DELETE CASCADE,
             number INTEGER NOT NULL,
+            annotations TEXT NOT NULL,
+            source TEXT NOT NULL,
             created_on TEXT NOT NULL,
             UNIQUE (script_id, number)
         )
@@ -103,7 +119,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE TABLE deployment_versions (
             deployment_id TEXT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
             version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
-            percent INTEGER NOT NULL,
+            percentage FLOAT NOT NULL,
             PRIMARY KEY (deployment_id, version_id)
         )
         """,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from sqlalchemy import (
     Column,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -94,6 +95,7 @@ scripts = Table(
     Column("namespace_id", Text, ForeignKey("dispatch_namespaces.id", ondelete="CASCADE")),  # NULL: an ordinary Worker
     Column("name", Text, nullable=False),
     Column("deployment_id", Text),  # the current one; NULL only inside the transaction that makes the script
+    Column("settings", Text, nullable=False),  # JSON of `records.ScriptSettings`: what no version carries
     Column("created_on", Text, nullable=False),
     Column("modified_on", Text, nullable=False),
 )
@@ -122,11 +124,27 @@ versions = Table(
     Column("script_id", Text, ForeignKey("scripts.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),  # from 1, in the order of their making
     Column("bundle", Text, nullable=False),  # content address
-    Column("metadata", Text, nullable=False),  # JSON of `scripts.VersionMetadata`
+    Column("metadata", Text, nullable=False),  # JSON of `records.VersionMetadata`; of a secret it has the id only
     Column("modules", Text, nullable=False),  # JSON {name: content type}; apart, for it can be large and is rarely read
+    Column("annotations", Text, nullable=False),  # JSON {"workers/message": …}
+    Column("source", Text, nullable=False),  # who made it: wrangler, api
+    Column("startup_ms", Integer, nullable=False),
     Column("created_on", Text, nullable=False),
     UniqueConstraint("script_id", "number"),
 )
+
+# The values of secrets, in this one place. A version names the row that it was made with, so a row never changes: a
+# secret that is set anew is a new row.
+script_secrets = Table(
+    "script_secrets",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("script_id", Text, ForeignKey("scripts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+)
+Index("script_secrets_name", script_secrets.c.script_id, script_secrets.c.name)
 
 deployments = Table(
     "deployments",
@@ -134,6 +152,8 @@ deployments = Table(
     Column("id", Text, primary_key=True),  # UUID
     Column("script_id", Text, ForeignKey("scripts.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),
+    Column("annotations", Text, nullable=False),  # JSON, as a version's
+    Column("source", Text, nullable=False),
     Column("created_on", Text, nullable=False),
     UniqueConstraint("script_id", "number"),
 )
@@ -143,7 +163,7 @@ deployment_versions = Table(
     METADATA,
     Column("deployment_id", Text, ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True),
     Column("version_id", Text, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
-    Column("percent", Integer, nullable=False),  # the percents of a deployment add up to 100
+    Column("percentage", Float, nullable=False),  # those of a deployment add up to 100
 )
 
 kv_namespaces = Table(

@@ -1,277 +1,369 @@
-"""Workers ("scripts" in Cloudflare's API), their versions, and which version is deployed.
+"""Workers ("scripts" in Cloudflare's API): deployed, listed, described, deleted.
 
-A version never changes. A deployment says which versions of a script get the requests; the script points at its current
-one. So a deploy is one transaction: a version, a deployment, the pointer.
+Every change is one transaction. What it returns says what the data plane has to hear of it, see `Change`.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select
 
-from tenantry.config.deployment import BindingSpec, DeployedWorker, WorkerLimits
-from tenantry.control.bindings import check_resources, resolve_bindings
+from tenantry.config.deployment import BindingSpec, DeployedWorker
+from tenantry.control import limits
+from tenantry.control.bindings import name_resources, pin_resources, resolve_bindings
 from tenantry.control.clock import now
 from tenantry.control.database import Database
-from tenantry.control.errors import NotFound
-from tenantry.control.schema import deployment_versions, deployments, dispatch_namespaces, scripts, versions
+from tenantry.control.errors import Invalid
+from tenantry.control.metadata import SECRET_TYPES
+from tenantry.control.records import (
+    Origin,
+    Script,
+    ScriptRef,
+    ScriptSettings,
+    Share,
+    Version,
+    VersionMetadata,
+    deploy_versions,
+    find_script,
+    insert_version,
+    latest_version,
+    namespace_id_of,
+    need_script,
+    place_of,
+    read_script,
+    read_version,
+    script_query,
+    write_settings,
+)
+from tenantry.control.schema import deployment_versions, dispatch_namespaces, scripts, versions
+from tenantry.control.secret_values import keep_values, with_values
 from tenantry.control.upload import Upload
 
-__all__ = ["Deploy", "Script", "Scripts"]
+__all__ = [
+    "Change",
+    "Scripts",
+    "TagFilter",
+    "changed_settings",
+    "check_tags",
+    "previewed",
+    "running",
+    "running_where",
+    "shown_version",
+    "stored_metadata",
+    "upload_metadata",
+]
 
+T = TypeVar("T")
 
-class _StoredBinding(msgspec.Struct, frozen=True):
-    name: str
-    type: str
-    fields: dict[str, Any]  # JSON, see BindingSpec
-
-
-class _StoredMetadata(msgspec.Struct, frozen=True):
-    """A version's metadata in the database. Fields may be added with a default, never renamed or dropped."""
-
-    main_module: str
-    compatibility_date: str
-    compatibility_flags: list[str]
-    bindings: list[_StoredBinding]
-    cpu_ms: int | None = None
-    subrequests: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Worker with its current version."""
-
-    id: str
-    created_on: str
-    modified_on: str
-    worker: DeployedWorker
-    modules: dict[str, str]
+_TAG = re.compile(r"[^,&\s]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
-class Deploy:
-    """The outcome of a deploy. `changed` is False when the current version was the same already."""
+class Change(Generic[T]):
+    """What a call returned, and what the data plane has to hear: for each Worker the versions that get its requests
+    from now on, and the Workers, by namespace and name, that are gone."""
 
-    script: Script
-    changed: bool
+    result: T
+    deployed: tuple[tuple[DeployedWorker, ...], ...] = ()
+    removed: tuple[tuple[str | None, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TagFilter:
+    """`wanted`: tag → whether a Worker must have it, or must not."""
+
+    wanted: dict[str, bool]
+
+    @classmethod
+    def parse_untrusted(cls, text: str) -> TagFilter:
+        """`a:yes,b:no`; a comma is "and". Raises Invalid (10021)."""
+        wanted: dict[str, bool] = {}
+        for item in filter(None, text.split(",")):
+            tag, colon, word = item.rpartition(":")
+            if not colon or word not in ("yes", "no") or not tag:
+                raise Invalid(10021, f"tags: {item[:100]!a} is not <tag>:yes or <tag>:no")
+            wanted[tag] = word == "yes"
+        return cls(wanted)
+
+    def matches(self, tags: Iterable[str]) -> bool:
+        has = set(tags)
+        return all((tag in has) is wanted for tag, wanted in self.wanted.items())
 
 
 class Scripts:
-    """The Workers of all accounts. `namespace` is None for ordinary Workers. Blocks: call it from a thread."""
+    """The Workers of all accounts. Blocks: call it from a thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def preview(self, ref: ScriptRef, upload: Upload, *, strict_inherit: bool) -> DeployedWorker:
+        """What `deploy` would put in charge; nothing is written. Raises as it does."""
+        with self._database.read() as connection:
+            script = find_script(connection, ref)
+            metadata = upload_metadata(connection, ref, script, upload, strict_inherit=strict_inherit)
+            return previewed(connection, ref, upload.bundle, metadata)
+
     def deploy(
-        self, account_id: str, namespace: str | None, name: str, upload: Upload, *, strict_inherit: bool
-    ) -> Deploy:
-        """Make a version of `upload` the current one, atomically and durably.
+        self, ref: ScriptRef, upload: Upload, origin: Origin, *, strict_inherit: bool, startup_ms: int = 0
+    ) -> Change[Script]:
+        """Make a version of `upload` and give it all requests, atomically and durably.
 
         The same upload again changes nothing and is answered with the version it made: clients repeat an upload whose
         answer was lost. Raises NotFound for the namespace, Invalid for bindings.
         """
         with self._database.write() as connection:
-            namespace_id = _namespace_id(connection, account_id, namespace)
-            current = _first(connection, account_id, namespace_id, name, namespace)
-            bindings = resolve_bindings(
-                upload.metadata, () if current is None else current.worker.bindings, strict=strict_inherit
-            )
-            check_resources(connection, account_id, bindings)
-            worker = DeployedWorker(
-                namespace=namespace,
-                name=name,
-                version_id=str(uuid.uuid4()),
-                bundle=upload.bundle,
-                main_module=upload.metadata.main_module,
-                compatibility_date=upload.metadata.compatibility_date,
-                compatibility_flags=upload.metadata.compatibility_flags,
-                bindings=bindings,
-                limits=upload.metadata.limits,
-            )
-            if current is not None and _same(current, worker, upload.modules):
-                return Deploy(current, changed=False)
-            script_id = secrets.token_hex(16) if current is None else current.id
             moment = now()
-            created_on = moment if current is None else current.created_on
-            if current is None:
-                connection.execute(
-                    insert(scripts).values(
-                        id=script_id,
-                        account_id=account_id,
-                        namespace_id=namespace_id,
-                        name=name,
-                        created_on=moment,
-                        modified_on=moment,
-                    )
-                )
-            _insert_version(connection, script_id, worker, upload.modules, moment)
-            _point_at(connection, script_id, worker.version_id, moment)
-            return Deploy(Script(script_id, created_on, moment, worker, upload.modules), changed=True)
+            before = find_script(connection, ref)
+            metadata = upload_metadata(connection, ref, before, upload, strict_inherit=strict_inherit)
+            script_id = self._insert(connection, ref, moment) if before is None else before.id
+            settings = changed_settings(ScriptSettings() if before is None else before.settings, upload)
+            stored = stored_metadata(connection, script_id, metadata, moment)
+            if before is None or settings != before.settings:
+                write_settings(connection, script_id, settings, moment)
+            if before is not None and self._is_current(connection, before, stored, upload):
+                return Change(need_script(connection, ref))
+            origin = origin.triggered_by("upload")
+            version = insert_version(
+                connection, script_id, stored, upload.bundle, upload.modules, origin, startup_ms, moment
+            )
+            deploy_versions(connection, script_id, [Share(version.id, 100)], origin, moment)
+            script = need_script(connection, ref)
+            return Change(script, (running(connection, script),))
 
-    def get(self, account_id: str, namespace: str | None, name: str) -> Script:
+    def get(self, ref: ScriptRef) -> Script:
         """Raises NotFound: 10007 for an ordinary Worker or a namespace, 10092 for a user Worker."""
         with self._database.read() as connection:
-            namespace_id = _namespace_id(connection, account_id, namespace)
-            script = _first(connection, account_id, namespace_id, name, namespace)
-        if script is None:
-            raise _absent(namespace)
-        return script
+            return _shown(connection, need_script(connection, ref))
 
-    def delete(self, account_id: str, namespace: str | None, name: str) -> None:
+    def page(
+        self, account_id: str, namespace: str | None, tags: TagFilter, *, after: str = "", size: int | None
+    ) -> list[Script]:
+        """At most `size` Workers (None: all) by name, beginning behind `after`. Raises NotFound for the namespace."""
+        with self._database.read() as connection:
+            return list(self._matching(connection, account_id, namespace, tags, after=after, size=size))
+
+    def delete(self, ref: ScriptRef) -> Change[None]:
         """Remove a Worker with all its versions. Raises NotFound as `get` does."""
         with self._database.write() as connection:
-            namespace_id = _namespace_id(connection, account_id, namespace)
-            script = _first(connection, account_id, namespace_id, name, namespace)
-            if script is None:
-                raise _absent(namespace)
+            script = need_script(connection, ref)
             connection.execute(delete(scripts).where(scripts.c.id == script.id))
+        return Change(None, removed=((ref.namespace, ref.name),))
+
+    def delete_tagged(self, account_id: str, namespace: str, tags: TagFilter) -> Change[int]:
+        """Remove every Worker of a namespace that the filter names, and say how many. Raises Invalid without one."""
+        if not tags.wanted:
+            raise Invalid(10021, "tags: say which Workers to delete, such as ?tags=customer-1:yes")
+        with self._database.write() as connection:
+            found = list(self._matching(connection, account_id, namespace, tags))
+            for script in found:
+                connection.execute(delete(scripts).where(scripts.c.id == script.id))
+        return Change(len(found), removed=tuple((namespace, script.name) for script in found))
+
+    def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Script:
+        """Change what belongs to the Worker and to none of its versions. Raises NotFound, and what `change` does."""
+        with self._database.write() as connection:
+            script = need_script(connection, ref)
+            settings = change(script.settings)
+            if settings != script.settings:
+                write_settings(connection, script.id, settings, now())
+            return _shown(connection, need_script(connection, ref))
+
+    def dispatchers_through(self, ref: ScriptRef) -> list[tuple[str, str]]:
+        """The Workers that have this one as an outbound Worker: their name, and that of the dispatch namespace."""
+        place = (scripts.c.account_id == ref.account_id, versions.c.metadata.contains('"outbound"'))
+        with self._database.read() as connection:
+            found = running_where(connection, and_(*place))
+        return sorted(
+            {
+                (worker.name, binding.fields["namespace"])
+                for worker in found
+                for binding in worker.bindings
+                if binding.type == "dispatch_namespace"
+                and binding.fields.get("outbound", {}).get("worker", {}).get("service") == ref.name
+            }
+        )
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
-        """Every Worker that gets requests."""
+        """Every version that gets requests; those of one Worker one after the other."""
         with self._database.read() as connection:
-            for row in connection.execute(_current(dispatch_namespaces.c.name.label("namespace"))):
-                yield _worker(row, row.namespace)
+            for row in connection.execute(_running_query()):
+                yield _running(connection, row)
 
     def bundles(self) -> set[str]:
         """The address of every bundle that a version names."""
         with self._database.read() as connection:
             return set(connection.execute(select(versions.c.bundle).distinct()).scalars())
 
+    @staticmethod
+    def _insert(connection: Connection, ref: ScriptRef, moment: str) -> str:
+        script_id = secrets.token_hex(16)
+        namespace_id = None if ref.namespace is None else namespace_id_of(connection, ref.account_id, ref.namespace)
+        connection.execute(
+            insert(scripts).values(
+                id=script_id,
+                account_id=ref.account_id,
+                namespace_id=namespace_id,
+                name=ref.name,
+                settings="{}",
+                created_on=moment,
+                modified_on=moment,
+            )
+        )
+        return script_id
 
-# Any: the rows of joined tables have no type that is worth writing down; columns are read by name.
-def _current(*more: Any) -> Select[Any]:
-    """Scripts beside their current version. A split deployment is represented by the version with the largest part."""
-    largest = (
-        select(deployment_versions.c.version_id)
-        .where(deployment_versions.c.deployment_id == scripts.c.deployment_id)
-        .order_by(deployment_versions.c.percent.desc(), deployment_versions.c.version_id)
-        .limit(1)
-        .scalar_subquery()
+    @staticmethod
+    def _is_current(connection: Connection, before: Script, metadata: VersionMetadata, upload: Upload) -> bool:
+        """Whether this very content has all requests, and is the newest there is."""
+        shares = select(deployment_versions.c.version_id).where(
+            deployment_versions.c.deployment_id == before.deployment_id
+        )
+        version = before.version
+        return (
+            len(connection.execute(shares).all()) == 1
+            and latest_version(connection, before.id).id == version.id
+            and (version.bundle, version.modules, version.metadata.document())
+            == (upload.bundle, upload.modules, metadata.document())
+        )
+
+    @staticmethod
+    def _matching(
+        connection: Connection,
+        account_id: str,
+        namespace: str | None,
+        tags: TagFilter,
+        *,
+        after: str = "",
+        size: int | None = None,
+    ) -> Iterator[Script]:
+        place = place_of(connection, account_id, namespace)
+        query = script_query().where(place, scripts.c.name > after)
+        found = 0
+        for row in connection.execute(query.order_by(scripts.c.name)):
+            if size is not None and found >= size:
+                return
+            script = read_script(row)
+            if tags.matches(script.settings.tags):
+                found += 1
+                yield script
+
+
+def upload_metadata(
+    connection: Connection, ref: ScriptRef, script: Script | None, upload: Upload, *, strict_inherit: bool
+) -> VersionMetadata:
+    """The metadata of the version that an upload makes; new secrets still with their values. Raises Invalid."""
+    previous: tuple[BindingSpec, ...] = ()
+    if script is not None:
+        previous = name_resources(connection, latest_version(connection, script.id).metadata.bindings)
+    bindings = resolve_bindings(upload.metadata, previous, strict=strict_inherit)
+    return VersionMetadata(
+        upload.metadata.main_module,
+        upload.metadata.compatibility_date,
+        upload.metadata.compatibility_flags,
+        pin_resources(connection, ref.account_id, bindings),
+        upload.metadata.limits,
     )
+
+
+def previewed(connection: Connection, ref: ScriptRef, bundle: str, metadata: VersionMetadata) -> DeployedWorker:
+    """A version that is not stored yet, as it would run."""
+    bindings = name_resources(connection, with_values(connection, metadata.bindings))
+    return _worker(ref.namespace, ref.name, "", bundle, metadata, bindings, 100.0)
+
+
+def running(connection: Connection, script: Script) -> tuple[DeployedWorker, ...]:
+    """The versions that get a Worker's requests."""
+    return tuple(running_where(connection, scripts.c.id == script.id))
+
+
+def running_where(connection: Connection, condition: ColumnElement[bool]) -> list[DeployedWorker]:
+    """The versions that get requests, of the scripts or versions that meet a condition; a Worker's together."""
+    return [_running(connection, row) for row in connection.execute(_running_query().where(condition)).all()]
+
+
+def changed_settings(settings: ScriptSettings, upload: Upload) -> ScriptSettings:
+    """What an upload says beside its version, over what was there. Raises Invalid for tags."""
+    given = upload.metadata.settings
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if "tags" in changes:
+        check_tags(changes["tags"])
+    return msgspec.structs.replace(settings, **changes)
+
+
+def check_tags(tags: Iterable[str]) -> None:
+    """Raises Invalid (10021)."""
+    known = list(tags)
+    if len(known) > limits.TAGS_MAX:
+        raise Invalid(10021, f"tags: more than {limits.TAGS_MAX}")
+    for tag in known:
+        if not _TAG.fullmatch(tag) or not tag.isprintable():
+            raise Invalid(10021, f"tags: {tag[:100]!a} is not a tag: 1 to 100 characters, no comma, '&' or space")
+
+
+def stored_metadata(connection: Connection, script_id: str, metadata: VersionMetadata, moment: str) -> VersionMetadata:
+    return replace(metadata, bindings=keep_values(connection, script_id, metadata.bindings, moment))
+
+
+def _shown(connection: Connection, script: Script) -> Script:
+    return replace(script, version=shown_version(connection, script.version))
+
+
+def shown_version(connection: Connection, version: Version) -> Version:
+    """As it is shown: resources by today's names, and nothing of secrets but that they are there."""
+    old = version.metadata
+    bindings = tuple(
+        BindingSpec(binding.name, binding.type, {}) if binding.type in SECRET_TYPES else binding
+        for binding in name_resources(connection, old.bindings)
+    )
+    return replace(version, metadata=replace(old, bindings=bindings))
+
+
+# Any: see records.
+def _running_query() -> Select[Any]:
     return (
         select(
-            scripts.c.id,
             scripts.c.name,
-            scripts.c.created_on,
-            scripts.c.modified_on,
-            versions.c.id.label("version_id"),
-            versions.c.bundle,
-            versions.c.metadata,
-            *more,
+            dispatch_namespaces.c.name.label("namespace"),
+            deployment_versions.c.percentage,
+            versions,
         )
         .select_from(scripts)
-        .join(versions, versions.c.id == largest)
+        .join(deployment_versions, deployment_versions.c.deployment_id == scripts.c.deployment_id)
+        .join(versions, versions.c.id == deployment_versions.c.version_id)
         .outerjoin(dispatch_namespaces, dispatch_namespaces.c.id == scripts.c.namespace_id)
+        .order_by(scripts.c.id, deployment_versions.c.percentage.desc(), versions.c.id)
     )
 
 
-def _worker(row: Row[Any], namespace: str | None) -> DeployedWorker:
-    metadata = msgspec.json.decode(row.metadata, type=_StoredMetadata)
+def _running(connection: Connection, row: Row[Any]) -> DeployedWorker:
+    version = read_version(row)
+    bindings = name_resources(connection, with_values(connection, version.metadata.bindings))
+    return _worker(row.namespace, row.name, version.id, version.bundle, version.metadata, bindings, row.percentage)
+
+
+def _worker(
+    namespace: str | None,
+    name: str,
+    version_id: str,
+    bundle: str,
+    metadata: VersionMetadata,
+    bindings: tuple[BindingSpec, ...],
+    percentage: float,
+) -> DeployedWorker:
     return DeployedWorker(
         namespace=namespace,
-        name=row.name,
-        version_id=row.version_id,
-        bundle=row.bundle,
+        name=name,
+        version_id=version_id,
+        bundle=bundle,
         main_module=metadata.main_module,
         compatibility_date=metadata.compatibility_date,
-        compatibility_flags=tuple(metadata.compatibility_flags),
-        bindings=tuple(BindingSpec(binding.name, binding.type, binding.fields) for binding in metadata.bindings),
-        limits=WorkerLimits(metadata.cpu_ms, metadata.subrequests),
-    )
-
-
-def _namespace_id(connection: Connection, account_id: str, namespace: str | None) -> str | None:
-    if namespace is None:
-        return None
-    query = select(dispatch_namespaces.c.id).where(
-        dispatch_namespaces.c.account_id == account_id, dispatch_namespaces.c.name == namespace
-    )
-    namespace_id: str | None = connection.execute(query).scalar()
-    if namespace_id is None:
-        raise NotFound(10007, f"dispatch namespace {namespace[:80]!a} not found")
-    return namespace_id
-
-
-def _first(
-    connection: Connection, account_id: str, namespace_id: str | None, name: str, namespace: str | None
-) -> Script | None:
-    query = _current(versions.c.modules).where(
-        scripts.c.account_id == account_id,
-        scripts.c.namespace_id.is_(None) if namespace_id is None else scripts.c.namespace_id == namespace_id,
-        scripts.c.name == name,
-    )
-    row = connection.execute(query).first()
-    if row is None:
-        return None
-    modules = msgspec.json.decode(row.modules, type=dict[str, str])
-    return Script(row.id, row.created_on, row.modified_on, _worker(row, namespace), modules)
-
-
-def _same(current: Script, worker: DeployedWorker, modules: dict[str, str]) -> bool:
-    return (
-        modules == current.modules
-        and _document(worker) == _document(current.worker)
-        and (worker.bundle == current.worker.bundle)
-    )
-
-
-def _document(worker: DeployedWorker) -> bytes:
-    stored = _StoredMetadata(
-        main_module=worker.main_module,
-        compatibility_date=worker.compatibility_date,
-        compatibility_flags=list(worker.compatibility_flags),
-        bindings=[_StoredBinding(binding.name, binding.type, dict(binding.fields)) for binding in worker.bindings],
-        cpu_ms=worker.limits.cpu_ms,
-        subrequests=worker.limits.subrequests,
-    )
-    return msgspec.json.encode(stored)
-
-
-def _insert_version(
-    connection: Connection, script_id: str, worker: DeployedWorker, modules: dict[str, str], moment: str
-) -> None:
-    last = select(func.coalesce(func.max(versions.c.number), 0)).where(versions.c.script_id == script_id)
-    connection.execute(
-        insert(versions).values(
-            id=worker.version_id,
-            script_id=script_id,
-            number=connection.execute(last).scalar_one() + 1,
-            bundle=worker.bundle,
-            metadata=_document(worker).decode(),
-            modules=msgspec.json.encode(modules, order="sorted").decode(),
-            created_on=moment,
-        )
-    )
-
-
-def _point_at(connection: Connection, script_id: str, version_id: str, moment: str) -> None:
-    deployment_id = str(uuid.uuid4())
-    last = select(func.coalesce(func.max(deployments.c.number), 0)).where(deployments.c.script_id == script_id)
-    connection.execute(
-        insert(deployments).values(
-            id=deployment_id,
-            script_id=script_id,
-            number=connection.execute(last).scalar_one() + 1,
-            created_on=moment,
-        )
-    )
-    connection.execute(
-        insert(deployment_versions).values(deployment_id=deployment_id, version_id=version_id, percent=100)
-    )
-    connection.execute(
-        update(scripts).where(scripts.c.id == script_id).values(deployment_id=deployment_id, modified_on=moment)
-    )
-
-
-def _absent(namespace: str | None) -> NotFound:
-    if namespace is None:
-        return NotFound(10007, "This Worker does not exist on your account.")
-    return NotFound(
-        10092, "workers.api.error.environment_not_found: there is no such Worker in this dispatch namespace"
+        compatibility_flags=metadata.compatibility_flags,
+        bindings=bindings,
+        limits=metadata.limits,
+        percentage=percentage,
     )

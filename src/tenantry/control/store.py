@@ -10,10 +10,12 @@ from tenantry.control.accounts import Accounts
 from tenantry.control.api_keys import ApiKeys
 from tenantry.control.audit import Audit
 from tenantry.control.database import Database
+from tenantry.control.dispatch_namespaces import DispatchNamespaces
 from tenantry.control.resources import Resources
 from tenantry.control.s3_credentials import S3Credentials
 from tenantry.control.scripts import Scripts
 from tenantry.control.tokens import Tokens
+from tenantry.control.versions import Versions
 
 __all__ = ["Store"]
 
@@ -30,10 +32,12 @@ class Store:
         self.api_keys = ApiKeys(self._database)
         self.resources = Resources(self._database)
         self.s3_credentials = S3Credentials(self._database)
+        self.dispatch_namespaces = DispatchNamespaces(self._database)
         self.scripts = Scripts(self._database)
+        self.versions = Versions(self._database)
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
-        """Every Worker that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""
+        """Every version that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""
         return self.scripts.all_deployed()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -29,20 +30,43 @@ from multipart import (
 from tenantry.control import limits
 from tenantry.control.bundles import BundleStore, StagedFile
 from tenantry.control.errors import Invalid, TooLarge
-from tenantry.control.metadata import Metadata, parse_metadata_untrusted
+from tenantry.control.metadata import (
+    Metadata,
+    main_module_untrusted,
+    parse_main_module_untrusted,
+    parse_metadata_untrusted,
+)
 from tenantry.control.names import module_name_untrusted
 
-__all__ = ["Upload", "UploadParser", "multipart_boundary_untrusted", "parse_json_form_untrusted"]
+__all__ = [
+    "Files",
+    "Upload",
+    "UploadParser",
+    "form_part_untrusted",
+    "multipart_boundary_untrusted",
+    "parse_json_form_untrusted",
+]
 
 _FILES_PART = re.compile(r"files(\[[0-9]*\])?")
 _EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+# `module.cpython-313-wasm32-emscripten.so`, and the libraries beside such modules.
+_WASM_EXTENSION = re.compile(r"(wasm32|emscripten)[^/]*\.(so|whl|zip)$", re.IGNORECASE)
 # The two parts that are no module: `settings` belongs to other calls and is harmless here.
 _METADATA_PART = "metadata"
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a version, stored: `bundle` is their content address, `modules` maps each name to its content
+    type."""
+
+    bundle: str
+    modules: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
-    """A complete upload: `bundle` is its content address, `modules` maps each name to its content type."""
+    """A complete upload: its metadata, and its files as in `Files`."""
 
     metadata: Metadata
     bundle: str
@@ -79,6 +103,28 @@ def parse_json_form_untrusted(body: bytes) -> Metadata:
     except (msgspec.DecodeError, RecursionError) as error:
         raise Invalid(10021, f"the body is neither a multipart form nor JSON with metadata: {error}") from error
     return parse_metadata_untrusted(bytes(form.metadata))
+
+
+def form_part_untrusted(body: bytes, boundary: str, name: str) -> bytes:
+    """The content of one part of a small form, as a field or as a file. Raises Invalid (10021)."""
+    content: bytearray | None = None
+    inside = False
+    try:
+        with PushMultipartParser(boundary, max_segment_count=limits.BINDINGS_MAX) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, MultipartSegment):
+                    inside = event.name == name
+                    if inside and content is not None:
+                        raise Invalid(10021, f"the form has two parts named {name}")
+                    if inside:
+                        content = bytearray()
+                elif event and inside and content is not None:
+                    content += event
+    except MultipartError as error:
+        raise Invalid(10021, f"the multipart form is malformed: {error}") from error
+    if content is None:
+        raise Invalid(10021, f"the form has no part named {name}: send one with a JSON document")
+    return bytes(content)
 
 
 class UploadParser:
@@ -118,19 +164,41 @@ class UploadParser:
     def finish(self) -> Upload:
         """The upload, its bundle durable."""
         with self._lock:
-            try:
-                self._parser.close()
-            except MultipartError as error:
-                raise Invalid(10021, f"the multipart form is malformed: {error}") from error
-            if self._metadata is None:
+            content = self._end_form()
+            if content is None:
                 raise Invalid(10021, "the form has no part named metadata")
-            metadata = parse_metadata_untrusted(bytes(self._metadata))
-            parts = _name_parts(self._parts, metadata.main_module)
-            try:
-                bundle = self._staging.commit({name: part.file for name, part in parts.items()})
-            except ValueError as error:
-                raise Invalid(10021, f"module names collide: {error}") from error
-            return Upload(metadata, bundle, {name: part.content_type for name, part in parts.items()})
+            metadata = parse_metadata_untrusted(content)
+            files = self._commit(metadata.main_module)
+            return Upload(metadata, files.bundle, files.modules)
+
+    def finish_files(self, main_module: str | None) -> tuple[str, Files]:
+        """For a form that brings code only: the name of the main module, and the files, durable.
+
+        `main_module` is what the request's header says; without one, `metadata` has to say it.
+        """
+        with self._lock:
+            content = self._end_form()
+            if not main_module:
+                main_module = parse_main_module_untrusted(b"{}" if content is None else content)
+            main_module = main_module_untrusted(main_module)
+            return main_module, self._commit(main_module)
+
+    def _end_form(self) -> bytes | None:
+        """The content of `metadata`."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise Invalid(10021, f"the multipart form is malformed: {error}") from error
+        return None if self._metadata is None else bytes(self._metadata)
+
+    def _commit(self, main_module: str) -> Files:
+        parts = _name_parts(self._parts, main_module)
+        check_modules(parts)
+        try:
+            bundle = self._staging.commit({name: part.file for name, part in parts.items()})
+        except ValueError as error:
+            raise Invalid(10021, f"module names collide: {error}") from error
+        return Files(bundle, {name: part.content_type for name, part in parts.items()})
 
     def close(self) -> None:
         with self._lock:
@@ -182,6 +250,19 @@ class UploadParser:
         if len(content_type) > 200 or not content_type.isascii() or not content_type.isprintable():
             raise Invalid(10021, "a part of the form has a content type that is not valid")
         self._parts.append(_Part(segment.name, _filename(segment), content_type, self._staging.end_file()))
+
+
+def check_modules(names: Iterable[str]) -> None:
+    """Raises Invalid (10021) for files that no CPython on Linux can load, and says what to upload instead."""
+    for name in names:
+        if _WASM_EXTENSION.search(name):
+            package = name.removeprefix("python_modules/").partition("/")[0]
+            raise Invalid(
+                10021,
+                f"{name[:200]!a} is built for WebAssembly (wasm32, from Pyodide's index), and this platform runs "
+                f"CPython on Linux. Vendor the package as PyPI has it: "
+                f"pip install --target python_modules --upgrade {package[:80]}",
+            )
 
 
 def _filename(segment: MultipartSegment) -> str | None:

@@ -8,5 +8,6 @@ from tenantry.host.bytecode import BytecodeCache
 from tenantry.host.host import Answer, Host
 from tenantry.host.logs import LogEvent
 from tenantry.host.runtime import PythonRuntime, Runtime
+from tenantry.host.traces import Trace, TraceHub
 
-__all__ = ["Answer", "BytecodeCache", "Host", "LogEvent", "PythonRuntime", "Runtime"]
+__all__ = ["Answer", "BytecodeCache", "Host", "LogEvent", "PythonRuntime", "Runtime", "Trace", "TraceHub"]

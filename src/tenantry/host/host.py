@@ -6,7 +6,8 @@ import asyncio
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,11 @@ from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.split import Invokable, Split, read_choice_untrusted
 from tenantry.host.starts import Starts
+from tenantry.host.startup import Trials
 from tenantry.host.targets import Thing, close_streams, give_back
+from tenantry.host.traces import TraceHub
 from tenantry.host.watchdog import Watchdog
 from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream, is_byte_stream
@@ -76,12 +80,17 @@ class Host:
         self._runtime = runtime
         self._log_sink = log_sink
         self._loop = asyncio.get_running_loop()
-        self._pools: dict[tuple[str | None, str], WorkerPool] = {}
+        self._pools: dict[tuple[str | None, str], list[WorkerPool]] = {}
+        """Of each Worker those of the versions that are deployed."""
+        self._ways: dict[tuple[str | None, str], Invokable] = {}
+        """What takes the invocations of each Worker: its one pool, or what divides them between several."""
         self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
         self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
         self._watchdog = Watchdog(self._live.measured)
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
+        self.traces = TraceHub()
+        """What the Workers do, for those who watch them."""
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
         self._plans = plans
@@ -93,28 +102,44 @@ class Host:
         self._proxies = Proxies(self._network, egress)
         self._egress: dict[tuple[str | None, str], Egress] = {}
         self._forms = FormsTarget(data / "spool", self._executor)
+        self._trials = Trials(
+            runtime,
+            lambda worker: self._table(worker, Egress(self._network, self._policies.of(worker.namespace, worker.name))),
+            plans,
+        )
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX, self._reap)
 
     # Deployments ---------------------------------------------------------------------------------------------------
 
-    def deployed(self, worker: DeployedWorker) -> None:
-        """From now on requests go to this version; what runs on the one before is finished there."""
+    def deployed(self, *versions: DeployedWorker) -> None:
+        """From now on the requests of a Worker go to these versions of it, each its share; what runs on others is
+        finished there. A version that was deployed before keeps its processes. Raises ConfigError.
+        """
+        key = (versions[0].namespace, versions[0].name)
+        before = {pool.worker.version_id: pool for pool in self._pools.get(key, ())}
+        pools = [self._pool_of(version, before.get(version.version_id)) for version in versions]
+        self._pools[key] = pools
+        if len(pools) == 1:
+            self._ways[key] = pools[0]
+        else:
+            self._ways[key] = Split(
+                key[1], [(pool, version.percentage) for pool, version in zip(pools, versions, strict=True)]
+            )
+        for pool in before.values():
+            if pool not in pools:
+                pool.retire(pools[0])
+
+    def _pool_of(self, worker: DeployedWorker, before: WorkerPool | None) -> WorkerPool:
+        if before is not None and replace(before.worker, percentage=worker.percentage) == worker:
+            return before
         key = (worker.namespace, worker.name)
-        egress = self._egress.get(key) or Egress(self._network, self._policies.of(*key))
-        table = CapabilityTable(
-            worker,
-            self._services.by_binding_type,
-            lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
-            FetchTarget(egress, self.find),
-            self._forms,
-        )
+        table = self._table(worker, self._egress.setdefault(key, Egress(self._network, self._policies.of(*key))))
         table.assignment.proxy = self._proxies.url(*key)
-        self._egress[key] = egress
         plan = self._plans.of(*key)
         admission = self._admissions.get(key)
         if admission is None:
             admission = self._admissions[key] = Admission(plan.concurrent_invocations, plan.queued_invocations)
-        pool = WorkerPool(
+        return WorkerPool(
             worker,
             table,
             self._runtime,
@@ -126,11 +151,21 @@ class Host:
             admission,
             self._starts,
             self._lane(*key),
+            self.traces,
         )
-        before = self._pools.get(key)
-        self._pools[key] = pool
-        if before is not None:
-            before.retire(pool)
+
+    def _table(self, worker: DeployedWorker, egress: Egress) -> CapabilityTable:
+        return CapabilityTable(
+            worker,
+            self._services.by_binding_type,
+            lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
+            FetchTarget(egress, self.find),
+            self._forms,
+        )
+
+    async def start_once(self, worker: DeployedWorker) -> int:
+        """Try whether a Worker can be imported, and how long that takes, in ms. Raises StartRefused."""
+        return await self._trials.start_once(worker)
 
     def _lane(self, namespace: str | None, name: str) -> Lane:
         """In which all versions of a Worker wait to be read."""
@@ -142,23 +177,25 @@ class Host:
         return lane
 
     def removed(self, namespace: str | None, name: str) -> None:
-        self._egress.pop((namespace, name), None)
-        self._admissions.pop((namespace, name), None)
-        self._lanes.pop((namespace, name), None)
-        pool = self._pools.pop((namespace, name), None)
-        if pool is not None:
+        key = (namespace, name)
+        self._egress.pop(key, None)
+        self._admissions.pop(key, None)
+        self._lanes.pop(key, None)
+        self._ways.pop(key, None)
+        for pool in self._pools.pop(key, ()):
             pool.retire()
 
-    def load(self, workers: Iterable[DeployedWorker]) -> None:
-        """What was deployed before this start. A Worker that cannot be set up is left out, and said so."""
-        for worker in workers:
+    def load(self, versions: Iterable[DeployedWorker]) -> None:
+        """What was deployed before this start, all versions of a Worker one after the other. A Worker that cannot be
+        set up is left out, and said so."""
+        for (_, name), group in groupby(versions, key=lambda version: (version.namespace, version.name)):
             try:
-                self.deployed(worker)
+                self.deployed(*group)
             except ConfigError as error:
-                _log.error("a Worker is not served", worker=worker.name, reason=str(error))
+                _log.error("a Worker is not served", worker=name, reason=str(error))
 
-    def find(self, namespace: str | None, name: str) -> WorkerPool | None:
-        return self._pools.get((namespace, name))
+    def find(self, namespace: str | None, name: str) -> Invokable | None:
+        return self._ways.get((namespace, name))
 
     # Events --------------------------------------------------------------------------------------------------------
 
@@ -167,7 +204,7 @@ class Host:
 
         Raises InvocationError. Cancelling tells the Worker that its client left.
         """
-        pool = self._pools.get((None, worker))
+        pool = self.find(None, worker)
         things: list[Thing] = []
         if body is not None:
             request.body = 0
@@ -176,7 +213,13 @@ class Host:
             await close_streams(things)
             raise WorkerNotFound
         try:
-            reply = await pool.invoke(InvocationKind.FETCH, "fetch", encode([request]), things)
+            reply = await pool.invoke(
+                InvocationKind.FETCH,
+                "fetch",
+                encode([request]),
+                things,
+                choice=read_choice_untrusted(request.headers),
+            )
         except PeerError as error:
             raise WorkerThrew(error.name, error.message) from error
         answer: Answer | None = None
@@ -246,8 +289,9 @@ class Host:
         self._reaper.cancel()
         self._watchdog.close()
         self._starts.close()
-        for pool in list(self._pools.values()):
-            await pool.aclose()
+        for pools in list(self._pools.values()):
+            for pool in pools:
+                await pool.aclose()
         for process in self._live:  # of versions before
             evict(process)
             await process.wait_closed()

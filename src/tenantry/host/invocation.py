@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Serving = asyncio.Task[None] | Relay
     """Who sees to the answer of one call."""
+    from tenantry.host.split import VersionChoice
+    from tenantry.host.traces import Recorder
 
 __all__ = ["Invocation", "LogAllowance"]
 
@@ -48,6 +50,10 @@ class Invocation(msgspec.Struct, eq=False):
     """The invocation that called for it; None where an event from outside did."""
     admission: Admission | None = None
     """Where it holds a place, until it is over."""
+    choice: VersionChoice | None = None
+    """Which versions serve it and all that it calls; stands at the root."""
+    recorder: Recorder | None = None
+    """Where somebody watches the Worker."""
     answered: bool = False
     canceled: bool = False
     cpu_seconds: float = 0.0
@@ -69,6 +75,14 @@ class Invocation(msgspec.Struct, eq=False):
         limit = self.process.allowance.subrequests
         return limit if self.terms.subrequests_max is None else min(limit, self.terms.subrequests_max)
 
+    @property
+    def root(self) -> Invocation:
+        """The invocation that an event from outside began, which this one is a part of."""
+        each = self
+        while each.caller is not None:
+            each = each.caller
+        return each
+
     def is_called_by(self, worker: DeployedWorker) -> bool:
         """Whether an invocation of a Worker, of whichever version, waits for this one, or is it."""
         each: Invocation | None = self
@@ -83,3 +97,5 @@ class Invocation(msgspec.Struct, eq=False):
         if self.admission is not None:
             self.admission.leave()
             self.admission = None
+        if self.recorder is not None:
+            self.recorder.over(self.cpu_seconds)

@@ -109,3 +109,9 @@ FORM_PARTS_MAX: Final = 1000
 COMPILE_SECONDS_MAX: Final = 30.0
 COMPILE_SOURCE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Sources of one bundle that are compiled ahead; the rest compiles when it is imported."""
+
+TRIALS_MAX: Final = 2
+"""Workers that are tried at once, before they are stored. Ours: each is a process that imports, on the host's cores."""
+
+TRIAL_LOG_CHARACTERS_MAX: Final = 16 * 1024
+"""Of the traceback that the author of a Worker gets to read when it cannot be imported. Ours."""

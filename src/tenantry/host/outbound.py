@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tenantry.host.invocation import Invocation
-    from tenantry.host.pool import WorkerPool
+    from tenantry.host.split import Invokable
     from tenantry.host.terms import OutboundRoute
 
 __all__ = ["FetchTarget"]
@@ -27,7 +27,7 @@ __all__ = ["FetchTarget"]
 class FetchTarget(Permanent):
     """`find` gives the pool of a Worker outside dispatch namespaces."""
 
-    def __init__(self, egress: Target, find: Callable[[None, str], WorkerPool | None]) -> None:
+    def __init__(self, egress: Target, find: Callable[[None, str], Invokable | None]) -> None:
         self._egress = egress
         self._find = find
 

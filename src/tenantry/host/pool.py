@@ -33,9 +33,11 @@ from tenantry.host.limits import (
 from tenantry.host.logs import LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.split import VersionChoice
 from tenantry.host.starts import Starts
 from tenantry.host.targets import Reply, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.host.traces import TraceHub
 from tenantry.wire.assignment import START_FAILED_CODE, WORKER_ROOT, encode_assignment
 from tenantry.wire.events import InvocationKind, PeerError
 
@@ -58,6 +60,7 @@ class WorkerPool:
         admission: Admission | None = None,
         starts: Starts | None = None,
         lane: Lane | None = None,
+        traces: TraceHub | None = None,
     ) -> None:
         """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. So is `lane`, where
         its processes wait to be read; None: they do not wait. `starts` is shared by all Workers; None: nobody else
@@ -70,6 +73,7 @@ class WorkerPool:
         self._assignment = encode_assignment(table.assignment)
         self._runtime = runtime
         self._log_sink = log_sink
+        self._traces = traces
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
@@ -92,10 +96,12 @@ class WorkerPool:
         depth: int = 0,
         terms: Terms = NO_TERMS,
         caller: Invocation | None = None,
+        choice: VersionChoice | None = None,
     ) -> Reply:
         """Run an invocation of the Worker. Raises as WorkerProcess.invoke does, and Overloaded.
 
         The streams in `things` are closed, whatever happens. `caller` is the invocation whose code calls, if one does.
+        `choice` is for what it calls: this pool has one version.
         """
         pool: WorkerPool | None = None
         process: WorkerProcess | None = None
@@ -113,7 +119,11 @@ class WorkerPool:
                 if pool is not None:
                     self.admission.leave()
                 await close_streams(list(things))
-        return await pool._ask(process, kind, method, payload, things, depth, terms, caller)
+        return await pool._ask(process, kind, method, payload, things, depth, terms, caller, choice)
+
+    def pool_for(self, caller: Invocation) -> WorkerPool:
+        """As in a split: this one, for every caller."""
+        return self
 
     def try_ask(
         self,
@@ -161,10 +171,19 @@ class WorkerPool:
         depth: int,
         terms: Terms,
         caller: Invocation | None,
+        choice: VersionChoice | None,
     ) -> Reply:
         try:
             return await process.invoke(
-                kind, method, payload, things, depth, terms=terms, caller=caller, admission=self.admission
+                kind,
+                method,
+                payload,
+                things,
+                depth,
+                terms=terms,
+                caller=caller,
+                admission=self.admission,
+                choice=choice,
             )
         except PeerError as error:
             if error.code != START_FAILED_CODE:
@@ -274,6 +293,7 @@ class WorkerPool:
             self._closed,
             self._allowance,
             self._lane,
+            self._traces,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not

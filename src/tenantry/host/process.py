@@ -38,6 +38,7 @@ from tenantry.host.limits import (
 from tenantry.host.logs import LogSink, emit
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.host.traces import TraceHub
 from tenantry.streams import ByteStream, is_byte_stream
 from tenantry.wire.assignment import WORKER_ROOT
 from tenantry.wire.events import (
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from tenantry.host.egress.proxy import Proxy
     from tenantry.host.invocation import Serving
     from tenantry.host.runtime import Process
+    from tenantry.host.split import VersionChoice
 
 __all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
@@ -84,8 +86,10 @@ class WorkerProcess:
         on_closed: Callable[[WorkerProcess], None],
         allowance: Allowance = DEFAULT_ALLOWANCE,
         lane: Lane | None = None,
+        traces: TraceHub | None = None,
     ) -> None:
         self.worker = worker
+        self._traces = traces
         self.allowance = allowance
         self.process = process
         self.proxy: Proxy | None = None
@@ -148,6 +152,7 @@ class WorkerProcess:
         terms: Terms = NO_TERMS,
         caller: Invocation | None = None,
         admission: Admission | None = None,
+        choice: VersionChoice | None = None,
     ) -> Reply:
         """Run an invocation and return what it answered; what it left open goes on.
 
@@ -159,7 +164,17 @@ class WorkerProcess:
         future: asyncio.Future[CallReturned] = self.loop.create_future()
         try:
             invocation = self.ask(
-                kind, method, payload, capabilities, depth, target, terms, caller, admission, self.peer.settle(future)
+                kind,
+                method,
+                payload,
+                capabilities,
+                depth,
+                target,
+                terms,
+                caller,
+                admission,
+                self.peer.settle(future),
+                choice,
             )
         except InvocationError:
             await self._take_back(capabilities)
@@ -192,6 +207,7 @@ class WorkerProcess:
         caller: Invocation | None,
         admission: Admission | None,
         answered: Answered,
+        choice: VersionChoice | None = None,
     ) -> Invocation:
         """Begin an invocation. `answered` gets what `take` or `failure` then make the caller's.
 
@@ -214,17 +230,21 @@ class WorkerProcess:
                 raise Overloaded(f"The Worker cannot take the request: {error}.") from error
             raise WorkerCrashed("The Worker's process ended before it was asked.") from error
         deadline = self.loop.time() + self.allowance.wall_seconds
-        invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission)
+        invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
+        if self._traces is not None and target == WORKER_ROOT:
+            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload)
         return invocation
 
     @staticmethod
     def failure(invocation: Invocation, error: TenantryError) -> TenantryError:
         """Why an invocation has no answer: what the host did to it, before what its process said."""
         if invocation.failure is not None:
-            return invocation.failure
-        if isinstance(error, ChannelClosed):
-            return WorkerCrashed("The Worker's process ended before it answered.")
+            error = invocation.failure
+        elif isinstance(error, ChannelClosed):
+            error = WorkerCrashed("The Worker's process ended before it answered.")
+        if invocation.recorder is not None:
+            invocation.recorder.failed(error)
         return error
 
     def too_late(self, invocation: Invocation, returned: CallReturned) -> InvocationError | None:
@@ -232,12 +252,16 @@ class WorkerProcess:
         if not self.condemned_at or invocation.failure is None:
             return None
         self.peer.discard(returned.capabilities)
+        if invocation.recorder is not None:
+            invocation.recorder.failed(invocation.failure)
         return invocation.failure
 
     def take(self, invocation: Invocation, returned: CallReturned) -> Reply:
         """The answer of an invocation, whatever it left open."""
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
+        if invocation.recorder is not None:
+            invocation.recorder.answered(returned.payload)
         if not returned.capabilities:
             return Reply(returned.payload)
         terms = invocation.terms
@@ -247,6 +271,8 @@ class WorkerProcess:
         """Nobody waits for the answer any more. What the Worker gave to waitUntil() goes on for as long as it may."""
         if not invocation.canceled and invocation.call in self.invocations:
             invocation.canceled = True
+            if invocation.recorder is not None:
+                invocation.recorder.failed(asyncio.CancelledError())
             invocation.deadline = min(invocation.deadline, self.loop.time() + WAIT_UNTIL_SECONDS_MAX)
             self.peer.cancel(invocation.call)
 
@@ -482,10 +508,19 @@ class WorkerProcess:
             return
         allowance.used_bytes += len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
         if allowance.used_bytes < LOG_BYTES_MAX:
-            self.emit(level, event.message)
+            self._note(invocation, level, event.message)
             return
-        self.emit(level, event.message[:room])
-        self.emit("warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost.")
+        self._note(invocation, level, event.message[:room])
+        self._note(
+            invocation, "warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost."
+        )
+
+    def _note(self, invocation: Invocation | None, level: str, message: str) -> None:
+        if invocation is not None and invocation.recorder is not None:
+            invocation.recorder.log(level, message)
+        elif invocation is None and self._traces is not None:
+            self._traces.said(self.worker, level, message)
+        self.emit(level, message)
 
     def emit(self, level: str, message: str) -> None:
         """Send a line to the Worker's log."""

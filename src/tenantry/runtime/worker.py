@@ -118,6 +118,9 @@ class Worker:
         if self._failure is not None:
             self.peer.error(event.call, self._failure)
             return
+        if self._assignment.trial:
+            self.peer.result(event.call, encode(None))
+            return
         invocation = self._invocations[event.call] = Invocation(self, event.call)
         invocation.task = self._tasks.start(self._run(invocation, event))
 
@@ -279,13 +282,11 @@ class Worker:
             self._loop.call_soon_threadsafe(self.peer.log, call, level, message)
 
     def log_exception(self, call: int, error: BaseException) -> None:
-        text = "".join(
-            [
-                "Traceback (most recent call last):\n",
-                *_frames_text(traceback.extract_tb(error.__traceback__)),
-                *traceback.format_exception_only(error),
-            ]
-        )
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _is_runtime(frame.filename)]
+        # A module with a syntax error has no frame, and what is left over are ours and the host's paths.
+        head = ["Traceback (most recent call last):\n", *traceback.format_list(own)] if own else []
+        text = "".join([*head, *traceback.format_exception_only(error)])
         self.log(call, "error", text.rstrip("\n"))
 
     def _say_where(self, _number: int, frame: Any) -> None:  # a frame, of whatever runs

@@ -43,6 +43,8 @@ class Assignment(msgspec.Struct, array_like=True, tag="worker"):
     compatibility_flags: list[str] = []
     proxy: str = ""
     """The URL of the process's own proxy, where it has sockets."""
+    trial: bool = False
+    """Only to see whether it can be imported: the first call is answered with that, and no other comes."""
 
 
 class Compilation(msgspec.Struct, array_like=True, tag="compilation"):

@@ -38,10 +38,14 @@ class FakeDeployments:
 
     calls: list[tuple[str, str | None, str]] = field(default_factory=list)
     workers: dict[tuple[str | None, str], DeployedWorker] = field(default_factory=dict)
+    """Of each the version with the largest share."""
+    splits: dict[tuple[str | None, str], tuple[DeployedWorker, ...]] = field(default_factory=dict)
 
-    def deployed(self, worker: DeployedWorker) -> None:
+    def deployed(self, *versions: DeployedWorker) -> None:
+        worker = versions[0]
         self.calls.append(("deployed", worker.namespace, worker.name))
         self.workers[(worker.namespace, worker.name)] = worker
+        self.splits[(worker.namespace, worker.name)] = versions
 
     def removed(self, namespace: str | None, name: str) -> None:
         self.calls.append(("removed", namespace, name))

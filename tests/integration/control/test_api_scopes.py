@@ -13,7 +13,7 @@ from tenantry.control.scopes import RULES, Scope
 
 MINE = {"namespace": "mine", "script_name": "own"}
 OTHERS = {"namespace": "others", "script_name": "foreign"}
-DEPLOYS = "/scripts/{script_name}"
+OF_A_WORKER = "/{script_name}"
 
 
 def routes(control: Any) -> list[tuple[str, str]]:
@@ -76,7 +76,7 @@ async def test_who_deploys_reaches_what_the_token_names_and_nothing_beside_it(
     for method, path in routes(control):
         rule = RULES[method, path]
         in_namespace = "{namespace}" in path
-        names_it = DEPLOYS in path and (in_namespace if "mine" in resource else not in_namespace)
+        names_it = OF_A_WORKER in path and (in_namespace if "mine" in resource else not in_namespace)
         if scope is Scope.NAMESPACE:
             names_it = in_namespace
         own = not await refused(control, method, fill(path, control.account, MINE), headers)

@@ -30,7 +30,7 @@ def test_minimal_metadata_has_cloudflares_defaults() -> None:
 
 
 def test_unknown_keys_are_ignored_and_set_nothing() -> None:
-    metadata = parse(account_id="f" * 32, quota=1e9, role="admin", observability={"enabled": True}, tags=["a"])
+    metadata = parse(account_id="f" * 32, quota=1e9, role="admin", author="x", modified_on="1970")
 
     assert metadata == parse()
 

@@ -14,6 +14,7 @@ from tenantry.config.deployment import BindingSpec, WorkerLimits
 from tenantry.control import migrations
 from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.metadata import Metadata
+from tenantry.control.records import Origin, ScriptRef
 from tenantry.control.resources import Page
 from tenantry.control.schema import METADATA
 from tenantry.control.store import Store
@@ -50,7 +51,7 @@ def inherit(name: str, old: str | None = None) -> BindingSpec:
 
 
 def deploy(store: Store, account: str, what: Upload, *, strict: bool = True, namespace: str | None = None) -> Any:
-    return store.scripts.deploy(account, namespace, "w", what, strict_inherit=strict)
+    return store.scripts.deploy(ScriptRef(account, namespace, "w"), what, Origin(), strict_inherit=strict)
 
 
 def described(engine: Any) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def test_a_deploy_is_there_after_reopening(store: Store, account: str, tmp_path:
     (worker,) = again.all_deployed()
     again.close()
 
-    assert worker == done.script.worker
+    assert ((worker,),) == done.deployed
     assert worker.limits == WorkerLimits(50, None)
     assert [binding.name for binding in worker.bindings] == ["GREETING", "J"]
 
@@ -153,16 +154,16 @@ def test_the_same_upload_again_changes_nothing(store: Store, account: str) -> No
     first = deploy(store, account, upload(text("A", "1")))
     second = deploy(store, account, upload(text("A", "1")))
 
-    assert second.script.worker.version_id == first.script.worker.version_id
-    assert (first.changed, second.changed) == (True, False)
+    assert second.result.version.id == first.result.version.id
+    assert (bool(first.deployed), bool(second.deployed)) == (True, False)
 
 
 def test_another_upload_is_another_version_of_the_same_script(store: Store, account: str) -> None:
     first = deploy(store, account, upload())
     second = deploy(store, account, upload(bundle="b" * 64))
 
-    assert second.script.id == first.script.id
-    assert second.script.worker.version_id != first.script.worker.version_id
+    assert second.result.id == first.result.id
+    assert second.result.version.id != first.result.version.id
     assert [worker.bundle for worker in store.all_deployed()] == ["b" * 64]
     assert store.scripts.bundles() == {"a" * 64, "b" * 64}
 
@@ -171,7 +172,7 @@ def test_going_back_to_older_content_is_a_new_deploy(store: Store, account: str)
     deploy(store, account, upload())
     deploy(store, account, upload(bundle="b" * 64))
 
-    assert deploy(store, account, upload()).changed
+    assert deploy(store, account, upload()).deployed
     assert [worker.bundle for worker in store.all_deployed()] == [BUNDLE]
 
 
@@ -180,7 +181,7 @@ def test_an_inherited_binding_is_the_previous_versions(store: Store, account: st
 
     done = deploy(store, account, upload(inherit("A"), inherit("C", "B")))
 
-    fields = {binding.name: (binding.type, dict(binding.fields)) for binding in done.script.worker.bindings}
+    fields = {binding.name: (binding.type, dict(binding.fields)) for binding in done.deployed[0][0].bindings}
     assert fields == {"A": ("plain_text", {"text": "1"}), "C": ("plain_text", {"text": "2"})}
 
 
@@ -190,19 +191,19 @@ def test_inheriting_what_is_not_there_fails_when_strict_and_is_dropped_otherwise
     assert raised.value.code == 10057
     assert list(store.all_deployed()) == []
 
-    assert deploy(store, account, upload(inherit("A")), strict=False).script.worker.bindings == ()
+    assert deploy(store, account, upload(inherit("A")), strict=False).deployed[0][0].bindings == ()
 
 
 def test_secrets_stay_and_variables_go_unless_kept(store: Store, account: str) -> None:
     deploy(store, account, upload(text("S", "s3cret", "secret_text"), text("V", "1")))
 
     def names(done: Any) -> set[str]:
-        return {binding.name for binding in done.script.worker.bindings}
+        return {binding.name for binding in done.deployed[0][0].bindings}
 
     assert names(deploy(store, account, upload(bundle="b" * 64, keep=frozenset({"plain_text"})))) == {"S", "V"}
     assert names(deploy(store, account, upload(bundle="c" * 64))) == {"S"}
     replaced = deploy(store, account, upload(text("S", "plain")))
-    assert [binding.type for binding in replaced.script.worker.bindings] == ["plain_text"]
+    assert [binding.type for binding in replaced.deployed[0][0].bindings] == ["plain_text"]
 
 
 def test_secrets_do_not_show_when_a_worker_is_printed(store: Store, account: str) -> None:
@@ -234,10 +235,10 @@ def test_workers_of_namespaces_and_ordinary_ones_do_not_meet(store: Store, accou
         "one": "one",
         "two": "two",
     }
-    store.scripts.delete(account, "one", "w")
+    store.scripts.delete(ScriptRef(account, "one", "w"))
     assert {worker.namespace for worker in store.all_deployed()} == {None, "two"}
     with pytest.raises(NotFound) as raised:
-        store.scripts.get(account, "one", "w")
+        store.scripts.get(ScriptRef(account, "one", "w"))
     assert raised.value.code == 10092
 
 

@@ -7,7 +7,7 @@ import math
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 
 from tenantry.control import limits
 from tenantry.control.accounts import Accounts
@@ -29,6 +29,22 @@ class AccountView(msgspec.Struct, frozen=True):
     settings: dict[str, bool] = {}
 
 
+class UserView(msgspec.Struct, frozen=True):
+    """Whoever holds the token. There are no people here, only tokens with names."""
+
+    id: str
+    email: str
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class MembershipView(msgspec.Struct, frozen=True):
+    id: str
+    account: AccountView
+    roles: tuple[str, ...] = ("Administrator",)
+    status: str = "accepted"
+
+
 def check_account(request: ApiRequest, account_id: str) -> str:
     """The account of the path, when the token is for it. Another's looks like one that is not there."""
     if account_id != token_of(request.scope).account_id:
@@ -46,14 +62,37 @@ def page_info(page: Page, count: int, total: int) -> ResultInfo:
 
 
 def account_routes(accounts: Accounts, threads: Threads) -> list[HTTPRouteHandler]:
+    async def own_account(request: ApiRequest) -> list[AccountView]:
+        account = await threads.run(accounts.get, token_of(request.scope).account_id)
+        return [] if account is None else [AccountView(account.id, account.name, account.created_on)]
+
+    @get("/user", name="get_user")
+    async def get_user(request: ApiRequest) -> Envelope[UserView]:
+        token = token_of(request.scope)
+        return Envelope(UserView(token.id, f"{token.id}@token.invalid"))
+
     @get("/accounts", name="list_accounts")
     async def list_accounts(
         request: ApiRequest, page: FromQuery[int] = 1, per_page: FromQuery[int] = limits.PAGE_ITEMS_DEFAULT
     ) -> Envelope[list[AccountView]]:
-        account = await threads.run(accounts.get, token_of(request.scope).account_id)
         part = page_untrusted(page, per_page)
-        everything = [] if account is None else [AccountView(account.id, account.name, account.created_on)]
+        everything = await own_account(request)
         views = everything[part.offset : part.offset + part.size]
         return Envelope(views, result_info=page_info(part, len(views), len(everything)))
 
-    return [list_accounts]
+    @get("/accounts/{account_id:str}", name="get_account")
+    async def get_account(request: ApiRequest, account_id: FromPath[str]) -> Envelope[AccountView]:
+        check_account(request, account_id)
+        (account,) = await own_account(request)
+        return Envelope(account)
+
+    @get("/memberships", name="list_memberships")
+    async def list_memberships(
+        request: ApiRequest, page: FromQuery[int] = 1, per_page: FromQuery[int] = limits.PAGE_ITEMS_DEFAULT
+    ) -> Envelope[list[MembershipView]]:
+        part = page_untrusted(page, per_page)
+        everything = [MembershipView(account.id, account) for account in await own_account(request)]
+        views = everything[part.offset : part.offset + part.size]
+        return Envelope(views, result_info=page_info(part, len(views), len(everything)))
+
+    return [get_user, list_accounts, get_account, list_memberships]

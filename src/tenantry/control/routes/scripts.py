@@ -1,61 +1,42 @@
-"""Workers: deployed, shown, deleted; ordinary ones and those of a dispatch namespace by the same code."""
+"""Workers: deployed, listed, shown, deleted; ordinary ones and those of a dispatch namespace by the same code."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
 import msgspec
 from litestar import delete, get, put
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 from multipart import content_disposition_quote
 
-from tenantry.control.body import ApiRequest, receive_upload_untrusted
+from tenantry.control.body import ApiRequest, receive_files_untrusted, receive_upload_untrusted
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer
-from tenantry.control.envelope import Envelope
+from tenantry.control.envelope import Envelope, ResultInfo
+from tenantry.control.errors import Invalid
 from tenantry.control.names import script_name_untrusted
-from tenantry.control.routes.account import check_account
-from tenantry.control.scripts import Script
+from tenantry.control.records import Script, ScriptRef, VersionMetadata
+from tenantry.control.routes.account import check_account, page_untrusted
+from tenantry.control.routes.worker import ORDINARY, REF, USER, ScriptView, both, origin_of, script_view
+from tenantry.control.scripts import TagFilter
+from tenantry.control.startup import Starter, check_start
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
 
-__all__ = ["script_routes"]
+__all__ = ["Uploads", "script_routes"]
 
 _CHUNK_BYTES = 256 * 1024
-
-_ORDINARY = "/accounts/{account_id:str}/workers/scripts/{script_name:str}"
-_USER = "/accounts/{account_id:str}/workers/dispatch/namespaces/{namespace:str}/scripts/{script_name:str}"
-
-
-class ScriptView(msgspec.Struct, frozen=True):
-    """What both kinds of clients read of a script; `deployment_id` is what wrangler calls the version's id."""
-
-    id: str
-    etag: str
-    tag: str
-    created_on: str
-    modified_on: str
-    deployment_id: str
-    entry_point: str
-    compatibility_date: str
-    compatibility_flags: tuple[str, ...]
-    startup_time_ms: int = 0
-    handlers: tuple[str, ...] = ("fetch",)
-    has_assets: bool = False
-    has_modules: bool = True
-    logpush: bool = False
-    placement: dict[str, str] = {}
-    placement_mode: str | None = None
-    tail_consumers: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    usage_model: str = "standard"
-    last_deployed_from: str = "api"
+_SCRIPTS_PER_PAGE_DEFAULT = 1000
 
 
 class UserScriptView(msgspec.Struct, frozen=True):
@@ -65,99 +46,153 @@ class UserScriptView(msgspec.Struct, frozen=True):
     script: ScriptView
 
 
-def _view(script: Script) -> ScriptView:
-    worker = script.worker
-    return ScriptView(
-        id=worker.name,
-        etag=worker.bundle,
-        tag=script.id,
-        created_on=script.created_on,
-        modified_on=script.modified_on,
-        deployment_id=worker.version_id,
-        entry_point=worker.main_module,
-        compatibility_date=worker.compatibility_date,
-        compatibility_flags=worker.compatibility_flags,
-    )
+class DeletedView(msgspec.Struct, frozen=True):
+    deleted: int
 
 
-def script_routes(store: Store, bundles: BundleStore, deployer: Deployer, threads: Threads) -> list[HTTPRouteHandler]:
-    async def deploy(
-        request: ApiRequest, account_id: str, namespace: str | None, name: str, *, strict: bool
-    ) -> Envelope[ScriptView]:
-        check_account(request, account_id)
-        script_name_untrusted(name)
-        if namespace is not None:
-            # Before the upload is read: it would be in vain.
-            await threads.run(store.resources.dispatch_namespace, account_id, namespace)
-        upload = await receive_upload_untrusted(request, bundles, threads)
-        outcome = await deployer.deploy(account_id, namespace, name, upload, strict_inherit=strict)
-        return Envelope(_view(outcome.script))
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """What a route that takes an upload needs. `starter`: None checks nothing."""
 
-    @put(_ORDINARY, name="put_script")
+    store: Store
+    bundles: BundleStore
+    deployer: Deployer
+    threads: Threads
+    starter: Starter | None
+
+
+def script_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
+    store, bundles, deployer, threads = uploads.store, uploads.bundles, uploads.deployer, uploads.threads
+
+    @put([ORDINARY, USER], name="put_script", dependencies=REF)
     async def put_script(
-        request: ApiRequest,
-        account_id: FromPath[str],
-        script_name: FromPath[str],
-        bindings_inherit: FromQuery[str] = "",
+        request: ApiRequest, ref: NamedDependency[ScriptRef], bindings_inherit: FromQuery[str] = ""
     ) -> Envelope[ScriptView]:
-        return await deploy(request, account_id, None, script_name, strict=bindings_inherit == "strict")
+        script_name_untrusted(ref.name)
+        if ref.namespace is not None:
+            # Before the upload is read: it would be in vain.
+            await threads.run(store.resources.dispatch_namespace, ref.account_id, ref.namespace)
+        upload = await receive_upload_untrusted(request, bundles, threads)
+        strict = bindings_inherit == "strict"
+        preview = await threads.run(store.scripts.preview, ref, upload, strict_inherit=strict)
+        startup_ms = await check_start(uploads.starter, preview)
+        origin = origin_of(request, upload.metadata.annotations)
+        script = await deployer.apply(
+            store.scripts.deploy, ref, upload, origin, strict_inherit=strict, startup_ms=startup_ms
+        )
+        return Envelope(script_view(script))
 
-    @get(_ORDINARY, name="get_script")
-    async def get_script(request: ApiRequest, account_id: FromPath[str], script_name: FromPath[str]) -> Stream:
-        check_account(request, account_id)
-        script = await threads.run(store.scripts.get, account_id, None, script_name)
-        return _content(script, bundles.folder(script.worker.bundle), threads)
-
-    @delete(_ORDINARY, name="delete_script", status_code=200)
-    async def delete_script(
-        request: ApiRequest, account_id: FromPath[str], script_name: FromPath[str]
-    ) -> Envelope[None]:
-        check_account(request, account_id)
-        await deployer.delete(account_id, None, script_name)
+    @delete([ORDINARY, USER], name="delete_script", status_code=200, dependencies=REF)
+    async def delete_script(ref: NamedDependency[ScriptRef]) -> Envelope[None]:
+        await deployer.apply(store.scripts.delete, ref)
         return Envelope(None)
 
-    @put(_USER, name="put_user_script")
-    async def put_user_script(
+    @get([ORDINARY, *both("/content"), ORDINARY + "/content/v2"], name="get_content", dependencies=REF)
+    async def get_content(ref: NamedDependency[ScriptRef]) -> Stream:
+        script = await threads.run(store.scripts.get, ref)
+        return _content(script, bundles.folder(script.version.bundle), threads)
+
+    @put(both("/content"), name="put_content", dependencies=REF)
+    async def put_content(request: ApiRequest, ref: NamedDependency[ScriptRef]) -> Envelope[ScriptView]:
+        script = await threads.run(store.scripts.get, ref)
+        main, files = await receive_files_untrusted(request, bundles, threads)
+
+        def change(metadata: VersionMetadata) -> VersionMetadata:
+            return replace(metadata, main_module=main)
+
+        preview = await threads.run(store.versions.preview, ref, change, files)
+        await check_start(uploads.starter, preview)
+        script = await deployer.apply(
+            store.versions.revise, ref, origin_of(request).triggered_by("upload"), change, files
+        )
+        return Envelope(script_view(script))
+
+    @get("/accounts/{account_id:str}/workers/scripts", name="list_scripts")
+    async def list_scripts(
+        request: ApiRequest, account_id: FromPath[str], tags: FromQuery[str] = ""
+    ) -> Envelope[list[ScriptView]]:
+        check_account(request, account_id)
+        wanted = TagFilter.parse_untrusted(tags)
+        found = await threads.run(store.scripts.page, account_id, None, wanted, size=None)
+        return Envelope([script_view(script) for script in found])
+
+    @get(USER, name="get_user_script", dependencies=REF)
+    async def get_user_script(ref: NamedDependency[ScriptRef]) -> Envelope[UserScriptView]:
+        return Envelope(_user_view(await threads.run(store.scripts.get, ref)))
+
+    namespaced = "/accounts/{account_id:str}/workers/dispatch/namespaces/{namespace:str}/scripts"
+
+    @get(namespaced, name="list_user_scripts")
+    async def list_user_scripts(
         request: ApiRequest,
         account_id: FromPath[str],
         namespace: FromPath[str],
-        script_name: FromPath[str],
-        bindings_inherit: FromQuery[str] = "",
-    ) -> Envelope[ScriptView]:
-        return await deploy(request, account_id, namespace, script_name, strict=bindings_inherit == "strict")
-
-    @get(_USER, name="get_user_script")
-    async def get_user_script(
-        request: ApiRequest, account_id: FromPath[str], namespace: FromPath[str], script_name: FromPath[str]
-    ) -> Envelope[UserScriptView]:
+        tags: FromQuery[str] = "",
+        limit: FromQuery[int] = _SCRIPTS_PER_PAGE_DEFAULT,
+        cursor: FromQuery[str] = "",
+    ) -> Envelope[list[UserScriptView]]:
         check_account(request, account_id)
-        script = await threads.run(store.scripts.get, account_id, namespace, script_name)
-        return Envelope(UserScriptView(namespace, script.created_on, script.modified_on, _view(script)))
+        size = page_untrusted(1, limit).size
+        wanted = TagFilter.parse_untrusted(tags)
+        # One more than asked for says whether there is a next page.
+        found = await threads.run(
+            store.scripts.page, account_id, namespace, wanted, after=_cursor_name(cursor), size=size + 1
+        )
+        following = _cursor(found[size - 1].name) if len(found) > size else None
+        views = [_user_view(script) for script in found[:size]]
+        return Envelope(views, result_info=ResultInfo(per_page=size, count=len(views), cursor=following))
 
-    @delete(_USER, name="delete_user_script", status_code=200)
-    async def delete_user_script(
-        request: ApiRequest, account_id: FromPath[str], namespace: FromPath[str], script_name: FromPath[str]
-    ) -> Envelope[None]:
+    @delete(namespaced, name="delete_user_scripts", status_code=200)
+    async def delete_user_scripts(
+        request: ApiRequest, account_id: FromPath[str], namespace: FromPath[str], tags: FromQuery[str] = ""
+    ) -> Envelope[DeletedView]:
         check_account(request, account_id)
-        await deployer.delete(account_id, namespace, script_name)
-        return Envelope(None)
+        wanted = TagFilter.parse_untrusted(tags)
+        deleted = await deployer.apply(store.scripts.delete_tagged, account_id, namespace, wanted)
+        return Envelope(DeletedView(deleted))
 
-    return [put_script, get_script, delete_script, put_user_script, get_user_script, delete_user_script]
+    return [
+        put_script,
+        delete_script,
+        get_content,
+        put_content,
+        list_scripts,
+        get_user_script,
+        list_user_scripts,
+        delete_user_scripts,
+    ]
+
+
+def _user_view(script: Script) -> UserScriptView:
+    assert script.namespace is not None, "a Worker of a dispatch namespace"
+    return UserScriptView(script.namespace, script.created_on, script.modified_on, script_view(script))
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _cursor_name(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise Invalid(10001, "the cursor is not one that a listing returned") from error
 
 
 def _content(script: Script, folder: Path, threads: Threads) -> Stream:
     """The code as it was uploaded: one module plain, several as a form, as Cloudflare answers."""
-    main = script.worker.main_module
-    headers = {"cf-entrypoint": quote(main), "etag": f'"{script.worker.bundle}"'}
-    if set(script.modules) == {main}:
-        return Stream(_file(folder / main, threads), media_type=script.modules[main], headers=headers)
+    version = script.version
+    main = version.metadata.main_module
+    headers = {"cf-entrypoint": quote(main), "etag": f'"{version.bundle}"'}
+    if set(version.modules) == {main}:
+        return Stream(_file(folder / main, threads), media_type=version.modules[main], headers=headers)
     boundary = secrets.token_hex(16)
     media_type = f"multipart/form-data; boundary={boundary}"
-    return Stream(_form(script, folder, boundary, threads), media_type=media_type, headers=headers)
+    return Stream(_form(version.modules, folder, boundary, threads), media_type=media_type, headers=headers)
 
 
-async def _form(script: Script, folder: Path, boundary: str, threads: Threads) -> AsyncIterator[bytes]:
-    for name, content_type in script.modules.items():
+async def _form(modules: dict[str, str], folder: Path, boundary: str, threads: Threads) -> AsyncIterator[bytes]:
+    for name, content_type in modules.items():
         quoted = content_disposition_quote(name)
         yield (
             f"--{boundary}\r\nContent-Disposition: form-data; name={quoted}; filename={quoted}\r\n"

@@ -1,0 +1,216 @@
+"""What one invocation did, for whoever watches its Worker: what came, what was logged, how it ended.
+
+Nothing is recorded for a Worker that nobody watches: `TraceHub.recorder` then gives None, and that is all it costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tenantry.errors import LimitExceeded, ProtocolError
+from tenantry.wire.events import InvocationKind, PeerError
+from tenantry.wire.values import RequestValue, ResponseValue, decode_untrusted
+
+if TYPE_CHECKING:
+    from tenantry.config.deployment import DeployedWorker
+
+__all__ = ["Recorder", "Trace", "TraceException", "TraceHub", "TraceLog", "TraceRequest"]
+
+_log = structlog.get_logger()
+_URL_CHARACTERS_MAX: Final = 8192
+_HIDDEN: Final = ("auth", "cookie", "token", "secret", "key", "jwt", "password", "session")
+"""A header with one of these in its name is shown without its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLog:
+    """A line of the Worker's log. `at` is in milliseconds since 1970."""
+
+    level: str
+    message: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceException:
+    name: str
+    message: str
+    stack: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Headers in lower case; the values of those that let somebody in are left out."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """An invocation that is over, or what a Worker said outside of any (then `began_at` is None).
+
+    `outcome` is a word of Cloudflare's: ok, exception, canceled, exceededCpu, unknown. Everything in it that is text is
+    a tenant's or a visitor's.
+    """
+
+    worker: str
+    namespace: str | None
+    version_id: str
+    outcome: str
+    logs: list[TraceLog]
+    exceptions: list[TraceException] = field(default_factory=list)
+    began_at: int | None = None
+    wall_ms: int = 0
+    cpu_ms: int = 0
+    request: TraceRequest | None = None
+    status: int | None = None
+    method: str | None = None
+    """Of an RPC call."""
+
+
+Listener = Callable[[Trace], None]
+
+
+class TraceHub:
+    """Passes traces on to those who watch a Worker. Listeners are called on the event loop and must not block."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[tuple[str | None, str], list[Listener]] = {}
+
+    def watch(self, namespace: str | None, name: str, listener: Listener) -> Callable[[], None]:
+        """From now on `listener` hears of what the Worker does, until the function that is returned is called."""
+        listeners = self._listeners.setdefault((namespace, name), [])
+        listeners.append(listener)
+
+        def leave() -> None:
+            if listener in listeners:
+                listeners.remove(listener)
+            if not listeners and self._listeners.get((namespace, name)) is listeners:
+                del self._listeners[namespace, name]
+
+        return leave
+
+    def recorder(self, worker: DeployedWorker, kind: InvocationKind, method: str, payload: bytes) -> Recorder | None:
+        """For an invocation that begins; None when nobody watches."""
+        if not self._listeners or (worker.namespace, worker.name) not in self._listeners:
+            return None
+        return Recorder(self, worker, kind, method, payload)
+
+    def said(self, worker: DeployedWorker, level: str, message: str) -> None:
+        """Something that the Worker logged while it ran no invocation."""
+        if self._listeners and (worker.namespace, worker.name) in self._listeners:
+            log = TraceLog(level, message, _now_ms())
+            self.publish(Trace(worker.name, worker.namespace, worker.version_id, "unknown", [log]))
+
+    def publish(self, trace: Trace) -> None:
+        for listener in list(self._listeners.get((trace.namespace, trace.worker), ())):
+            try:
+                listener(trace)
+            except Exception:  # noqa: BLE001 - whoever watches may fail; that harms no request
+                _log.exception("a trace could not be passed on", worker=trace.worker)
+
+
+class Recorder:
+    """Notes of one invocation. They are published once it is answered and nothing of it is left."""
+
+    def __init__(
+        self, hub: TraceHub, worker: DeployedWorker, kind: InvocationKind, method: str, payload: bytes
+    ) -> None:
+        self._hub = hub
+        self._worker = worker
+        self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.OUTBOUND)
+        self._method = method
+        self._request = _request_untrusted(payload) if self._is_fetch else None
+        self._began_at = _now_ms()
+        self._logs: list[TraceLog] = []
+        self._exceptions: list[TraceException] = []
+        self._outcome: str | None = None
+        self._status: int | None = None
+        self._over = False
+        self.cpu_seconds = 0.0
+
+    def log(self, level: str, message: str) -> None:
+        self._logs.append(TraceLog(level, message, _now_ms()))
+
+    def answered(self, payload: bytes) -> None:
+        self._status = _status_untrusted(payload) if self._is_fetch else None
+        self._settle("ok")
+
+    def failed(self, error: BaseException) -> None:
+        if isinstance(error, PeerError):
+            # Its traceback is what the Worker logged last.
+            last = self._logs.pop() if self._logs and self._logs[-1].message.startswith("Traceback") else None
+            stack = last.message if last is not None else ""
+            self._exceptions.append(TraceException(error.name, error.message, stack, _now_ms()))
+            self._settle("exception")
+        elif isinstance(error, LimitExceeded):
+            self._exceptions.append(TraceException("Error", str(error), "", _now_ms()))
+            self._settle("exceededCpu")
+        else:
+            self._settle("unknown" if isinstance(error, Exception) else "canceled")
+
+    def over(self, cpu_seconds: float) -> None:
+        self.cpu_seconds = cpu_seconds
+        self._over = True
+        self._publish_when_done()
+
+    def _settle(self, outcome: str) -> None:
+        self._outcome = outcome
+        self._publish_when_done()
+
+    def _publish_when_done(self) -> None:
+        if not self._over or self._outcome is None:
+            return
+        self._hub.publish(
+            Trace(
+                worker=self._worker.name,
+                namespace=self._worker.namespace,
+                version_id=self._worker.version_id,
+                outcome=self._outcome,
+                logs=self._logs,
+                exceptions=self._exceptions,
+                began_at=self._began_at,
+                wall_ms=_now_ms() - self._began_at,
+                cpu_ms=round(self.cpu_seconds * 1000),
+                request=self._request,
+                status=self._status,
+                method=None if self._is_fetch else self._method,
+            )
+        )
+
+
+def _request_untrusted(payload: bytes) -> TraceRequest | None:
+    """The request of a call; None for what is none."""
+    try:
+        args = decode_untrusted(payload)
+    except ProtocolError:
+        return None
+    request = args[0] if isinstance(args, list) and args else None
+    if not isinstance(request, RequestValue):
+        return None
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        lower = name.lower()
+        hidden = any(word in lower for word in _HIDDEN)
+        headers[lower] = "REDACTED" if hidden else value
+    return TraceRequest(request.method, request.url[:_URL_CHARACTERS_MAX], headers)
+
+
+def _status_untrusted(payload: bytes) -> int | None:
+    try:
+        response = decode_untrusted(payload)
+    except ProtocolError:
+        return None
+    return response.status if isinstance(response, ResponseValue) else None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

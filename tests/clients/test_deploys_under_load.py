@@ -1,0 +1,147 @@
+"""What visitors see of deploys: whole versions, and nothing else, whatever is deployed and whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+
+CLIENTS = 4
+KILLS = 4
+
+# Each part of a version says which version it is of: a half-made one would say two things.
+ENTRY = """
+from workers import WorkerEntrypoint, Response
+from part import MARK
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return Response(f"MARKER {MARK} {self.env.MARK}")
+"""
+
+
+class Load:
+    """Visitors who ask again as soon as they were answered. `answers`: (status, text), in the order of the asking."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ended = threading.Event()
+        self.answers: list[tuple[int, str]] = []
+        self._counted = threading.Condition()
+
+    def visit(self) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not self._ended.is_set():
+                response = client.get(self._url)
+                with self._counted:
+                    self.answers.append((response.status_code, response.text))
+                    self._counted.notify_all()
+
+    def wait_more(self, count: int = 50) -> None:
+        """Until so many more were answered."""
+        with self._counted:
+            wanted = len(self.answers) + count
+            assert self._counted.wait_for(lambda: len(self.answers) >= wanted, 60)
+
+    def end(self) -> None:
+        self._ended.set()
+
+
+@contextmanager
+def load_on(url: str) -> Iterator[Load]:
+    load = Load(url)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        visits = [pool.submit(load.visit) for _ in range(CLIENTS)]
+        try:
+            load.wait_more()
+            yield load
+        finally:
+            load.end()
+        for visit in visits:
+            visit.result()
+
+
+def test_no_visitor_sees_a_deploy_a_split_a_rollback_or_a_deletion(newest: Any, platform: Any, tmp_path: Any) -> None:
+    project = platform.write_project(tmp_path, {"name": "front"}, ENTRY)
+
+    def write(mark: str) -> None:
+        platform.write_project(tmp_path, {"name": "front", "vars": {"MARK": mark}}, ENTRY.replace("MARKER", mark))
+        (tmp_path / "src" / "part.py").write_text(f"MARK = {mark!r}\n")
+
+    def versions() -> list[str]:
+        with platform.api() as api:
+            found = api.get("/workers/scripts/front/versions").json()["result"]["items"]
+        return [version["id"] for version in found]
+
+    write("one")
+    newest("deploy", cwd=project)
+    with load_on(platform.about["gateway"]) as load:
+        write("two")
+        newest("deploy", cwd=project)
+        load.wait_more()
+        two, one = versions()[:2]
+        newest("versions", "deploy", f"{one}@90", f"{two}@10", "-y", cwd=project)
+        load.wait_more(200)
+        newest("rollback", one, "-y", cwd=project)
+        load.wait_more()
+        before = len(load.answers)
+        newest("delete", "--force", cwd=project)
+        load.wait_more()
+
+    assert {text for status, text in load.answers[:before]} == {"one one one", "two two two"}
+    assert {status for status, _ in load.answers[:before]} == {200}
+    rest = load.answers[before:]
+    assert set(rest) <= {(200, "one one one"), (404, "error code: 1042\n")}
+    assert rest[-1][0] == 404
+
+
+@pytest.mark.parametrize("seed", [random.randrange(10**6)])
+def test_a_deploy_that_was_killed_and_repeated_is_as_if_it_had_run_once(own_platform: Any, seed: int) -> None:
+    """`seed` is in the test's name: with it the kills come at the same moments."""
+    moments = random.Random(seed)
+    own_platform.start()
+
+    def put(number: int) -> httpx.Response:
+        bindings = [
+            {"name": "MARK", "type": "plain_text", "text": str(number)},
+            {"name": "SECRET", "type": "secret_text", "text": f"s{number}"},
+        ]
+        document = {
+            "main_module": "entry.py",
+            "compatibility_date": "2026-01-15",
+            "compatibility_flags": ["python_workers"],
+            "bindings": bindings,
+        }
+        modules = {"entry.py": ENTRY.replace("MARKER", str(number)), "part.py": f"MARK = {number}\n"}
+        with own_platform.api() as api:
+            return api.put(
+                "/workers/dispatch/namespaces/customers/scripts/w",
+                data={"metadata": json.dumps(document)},
+                files=[(name, (name, text, "text/x-python")) for name, text in modules.items()],
+            )
+
+    assert put(0).status_code == 200
+    for number in range(1, KILLS + 1):
+        killer = threading.Timer(moments.uniform(0, 0.25), own_platform.kill)
+        killer.start()
+        with suppress(httpx.HTTPError):
+            put(number)
+        killer.join()
+        own_platform.start()
+        survived = own_platform.get("/customers/w").text
+        assert survived in {f"{number - 1} {number - 1} {number - 1}", f"{number} {number} {number}"}
+
+        assert put(number).status_code == 200
+
+        assert own_platform.get("/customers/w").text == f"{number} {number} {number}"
+        with own_platform.api() as api:
+            found = api.get("/workers/dispatch/namespaces/customers/scripts/w/versions").json()["result"]["items"]
+        assert len(found) == number + 1, "each is there once"
+    assert not list((own_platform.data / "bundles").glob(".staging-*"))

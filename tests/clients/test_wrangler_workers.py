@@ -1,0 +1,208 @@
+"""Workers by wrangler: deployed, split, rolled back, deleted, in and outside of dispatch namespaces; secrets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = """
+from workers import WorkerEntrypoint, Response
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return Response("VERSION" + str(getattr(self.env, "TOKEN", "")))
+"""
+
+
+def answer(platform: Any, name: str, **headers: str) -> str:
+    """What a user Worker says, through the dispatcher."""
+    response = platform.get(f"/customers/{name}", **headers)
+    assert response.status_code == 200, response.text
+    return str(response.text)
+
+
+def deployed(platform: Any, name: str) -> list[tuple[str, float]]:
+    """The current deployment of an ordinary Worker, as the API says."""
+    with platform.api() as api:
+        current = api.get(f"/workers/scripts/{name}/deployments").json()["result"]["deployments"][0]
+    return [(share["version_id"], share["percentage"]) for share in current["versions"]]
+
+
+def version_of(record: list[dict[str, Any]]) -> str:
+    return str(next(entry["version_id"] for entry in record if "version_id" in entry))
+
+
+def test_the_life_of_a_worker(wrangler: Any, platform: Any, tmp_path: Path) -> None:
+    project = platform.write_project(tmp_path, {"name": "app", "vars": {"GREETING": "hi", "LIST": [1]}}, SOURCE)
+    entry = project / "src" / "entry.py"
+
+    first = version_of(wrangler("deploy", cwd=project).record)
+    entry.write_text(SOURCE.replace("VERSION", "second"))
+    second = version_of(wrangler("deploy", "--message", "better", cwd=project).record)
+    assert deployed(platform, "app") == [(second, 100)]
+
+    entry.write_text(SOURCE.replace("VERSION", "third"))
+    third = version_of(wrangler("versions", "upload", "--tag", "t3", cwd=project).record)
+    assert deployed(platform, "app") == [(second, 100)], "an upload puts nothing in charge"
+
+    wrangler("versions", "deploy", f"{second}@90", f"{third}@10", "-y", cwd=project)
+    assert deployed(platform, "app") == [(second, 90), (third, 10)]
+    status = str(wrangler("deployments", "status", cwd=project))
+    assert f"(90%) {second}" in status
+    assert f"(10%) {third}" in status
+
+    wrangler("rollback", first, "--message", "it broke", "-y", cwd=project)
+    assert deployed(platform, "app") == [(first, 100)]
+    listed = str(wrangler("deployments", "list", cwd=project))
+    assert listed.index(second) < listed.rindex(first)
+    assert "it broke" in listed
+    assert "Rollback" in listed
+    versions = str(wrangler("versions", "list", cwd=project))
+    assert all(version in versions for version in (first, second, third))
+    assert "t3" in versions
+
+    wrangler("delete", "--force", cwd=project)
+    with platform.api() as api:
+        assert api.get("/workers/scripts/app/settings").status_code == 404
+
+
+def test_a_user_worker_with_everything_that_can_be_bound(wrangler: Any, platform: Any, tmp_path: Path) -> None:
+    source = """
+from workers import WorkerEntrypoint, Response
+from greeting import greet
+import vendored
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        env = self.env
+        await env.STORE.put("k", "kv")
+        await env.FILES.put("f", "r2")
+        await env.DB.exec("CREATE TABLE IF NOT EXISTS t (a TEXT)")
+        rows = (await env.DB.prepare("SELECT 'd1' AS a").first()).a
+        found = [await env.STORE.get("k"), await (await env.FILES.get("f")).text(), rows, env.GREETING, env.SETTINGS.a,
+                 env.TOKEN, greet(), vendored.NAME]
+        return Response(" ".join(str(item) for item in found))
+"""
+    name = f"everything-{Path(wrangler.script).parents[3].name}"
+    with platform.api() as api:
+        kv = api.post("/storage/kv/namespaces", json={"title": name}).json()["result"]["id"]
+        d1 = api.post("/d1/database", json={"name": name}).json()["result"]["uuid"]
+        api.post("/r2/buckets", json={"name": name})
+    config = {
+        "name": name,
+        "vars": {"GREETING": "hello", "SETTINGS": {"a": "json"}},
+        "kv_namespaces": [{"binding": "STORE", "id": kv}],
+        "r2_buckets": [{"binding": "FILES", "bucket_name": name}],
+        "d1_databases": [{"binding": "DB", "database_id": d1, "database_name": name}],
+    }
+    project = platform.write_project(tmp_path, config, source)
+    (project / "src" / "greeting.py").write_text("def greet(): return 'module'\n")
+    package = project / "python_modules" / "vendored"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from vendored.inner import NAME\n")
+    (package / "inner.py").write_text("NAME = 'vendored'\n")
+    (project / "python_modules" / ".synced").write_text("x")
+    (project / "secrets.json").write_text(json.dumps({"TOKEN": "s3cret"}))
+    command = ("deploy", "--dispatch-namespace", "customers")
+
+    wrangler(*command, "--secrets-file", "secrets.json", cwd=project)
+    assert answer(platform, name) == "kv r2 d1 hello json s3cret module vendored"
+
+    (project / "src" / "greeting.py").write_text("def greet(): return 'again'\n")
+    wrangler(*command, cwd=project)
+    assert answer(platform, name) == "kv r2 d1 hello json s3cret again vendored", "the secret stays"
+
+
+def test_a_dispatcher_is_deployed_twice_and_its_resources_made(newest: Any, platform: Any, tmp_path: Path) -> None:
+    """Bindings that name no id are made at the first deploy and inherited at the second."""
+    name = "provisioned"
+    config = {
+        "name": name,
+        "kv_namespaces": [{"binding": "STORE"}],
+        "r2_buckets": [{"binding": "FILES"}],
+        "d1_databases": [{"binding": "DB"}],
+        "dispatch_namespaces": [{"binding": "DISPATCHER", "namespace": f"{name}-ns"}],
+    }
+    project = platform.write_project(tmp_path, config, SOURCE)
+
+    def bound() -> dict[str, Any]:
+        with platform.api() as api:
+            bindings = api.get(f"/workers/scripts/{name}/settings").json()["result"]["bindings"]
+        return {binding["name"]: binding for binding in bindings}
+
+    newest("deploy", cwd=project)
+    first = bound()
+    (project / "src" / "entry.py").write_text(SOURCE.replace("VERSION", "second"))
+    newest("deploy", cwd=project)
+
+    assert set(first) == {"STORE", "FILES", "DB", "DISPATCHER"}
+    assert first["DISPATCHER"]["namespace"] == f"{name}-ns"
+    assert bound() == first
+
+
+def test_secrets_and_namespaces(newest: Any, platform: Any, tmp_path: Path) -> None:
+    project = platform.write_project(tmp_path, {"name": "kept"}, SOURCE)
+    newest("deploy", cwd=project)
+
+    newest("secret", "put", "TOKEN", cwd=project, stdin="c4n4ry-one")
+    (project / "bulk.json").write_text(json.dumps({"A": "c4n4ry-two", "B": "c4n4ry-three"}))
+    newest("secret", "bulk", "bulk.json", cwd=project)
+    newest("secret", "delete", "A", cwd=project)
+    listed = newest("secret", "list", cwd=project).text
+
+    assert [secret["name"] for secret in json.loads(listed[listed.index("[") :])] == ["TOKEN", "B"]
+    with platform.api() as api:
+        settings = api.get("/workers/scripts/kept/settings").text
+    assert "c4n4ry" not in settings + listed
+
+    newest("dispatch-namespace", "create", "one")
+    newest("dispatch-namespace", "rename", "one", "two")
+    assert "two" in newest("dispatch-namespace", "list").text
+    assert "two" in newest("dispatch-namespace", "get", "two").text
+    newest("dispatch-namespace", "delete", "two")
+    assert "10007" in newest("dispatch-namespace", "get", "two", fails=True).text
+
+
+def test_who_it_is_and_what_is_refused(newest: Any, platform: Any, tmp_path: Path) -> None:
+    assert platform.account in newest("whoami").text
+
+    broken = platform.write_project(tmp_path / "broken", {"name": "broken"}, "import not_there\n")
+    refused = newest("deploy", cwd=broken, fails=True).text
+    assert "10021" in refused
+    assert "No module named 'not_there'" in refused
+    assert str(platform.data) not in refused
+
+    script = tmp_path / "script"
+    script.mkdir()
+    (script / "index.js").write_text("export default { fetch() { return new Response('js') } }")
+    (script / "wrangler.jsonc").write_text(
+        json.dumps({"name": "script", "main": "index.js", "compatibility_date": "2026-01-15"})
+    )
+    assert "workerd runtime" in newest("deploy", cwd=script, fails=True).text
+
+
+def test_nothing_but_the_platform_was_within_reach(newest: Any) -> None:
+    """What every other test here relies on: a command runs where no address leads anywhere but the platform's."""
+    if not newest.closed:
+        pytest.skip("this user may not make a network namespace")
+    probe = (
+        "import socket, sys\n"
+        "reached = []\n"
+        "for address in (('1.1.1.1', 443), ('127.0.0.1', 22), ('::1', 443)):\n"
+        "    try: socket.create_connection(address, 5); reached.append(address)\n"
+        "    except OSError: pass\n"
+        "try: socket.getaddrinfo('api.cloudflare.com', 443); reached.append('a name')\n"
+        "except OSError: pass\n"
+        "platform = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)\n"
+        "sys.exit(repr(reached) if reached else 0)\n"
+    )
+    port = newest.platform.about["control"].rpartition(":")[2]
+    command = newest.command()[:3]
+    done = subprocess.run([*command, sys.executable, "-c", probe, port], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,121 @@
+"""What a host tells of invocations to those who watch a Worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tenantry.errors import WorkerThrew
+from tenantry.host import Trace
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SOURCE = """
+from workers import WorkerEntrypoint, Response
+import asyncio
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        print("seen", request.url)
+        if request.url.endswith("/fail"):
+            raise ValueError("broken on purpose")
+        if request.url.endswith("/later"):
+            async def later():
+                await asyncio.sleep(0)
+                print("behind the answer")
+            self.ctx.waitUntil(later())
+        return Response("ok", status=201)
+    def name(self):
+        print("called")
+        return "me"
+"""
+
+FRONT = """
+from workers import WorkerEntrypoint, Response
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return Response(await self.env.D.get("WORKER").name())
+"""
+
+
+class Watch:
+    def __init__(self, platform: Any, name: str, namespace: str | None = None) -> None:
+        self.traces: asyncio.Queue[Trace] = asyncio.Queue()
+        self.leave = platform.host.traces.watch(namespace, name, self.traces.put_nowait)
+
+    async def next(self) -> Trace:
+        async with asyncio.timeout(30):
+            return await self.traces.get()
+
+
+async def test_a_request_its_log_and_its_answer(platform: Any, unique: str) -> None:
+    platform.deploy(unique, SOURCE)
+    watch = Watch(platform, unique)
+
+    await platform.text(unique, "/x?a=1", headers=[("X-Plan", "pro"), ("Authorization", "Bearer s3cret")])
+    trace = await watch.next()
+
+    assert (trace.outcome, trace.status) == ("ok", 201)
+    assert trace.request is not None
+    assert (trace.request.method, trace.request.url) == ("GET", "http://example.com/x?a=1")
+    assert trace.request.headers == {"x-plan": "pro", "authorization": "REDACTED"}
+    assert [(log.level, log.message) for log in trace.logs] == [("log", "seen http://example.com/x?a=1")]
+    assert trace.exceptions == []
+
+
+async def test_a_failure_has_the_tenants_own_traceback(platform: Any, unique: str) -> None:
+    platform.deploy(unique, SOURCE)
+    watch = Watch(platform, unique)
+
+    with pytest.raises(WorkerThrew):
+        await platform.fetch(unique, "/fail")
+    trace = await watch.next()
+
+    assert trace.outcome == "exception"
+    (exception,) = trace.exceptions
+    assert "broken on purpose" in exception.message
+    assert "entry.py" in exception.stack
+    assert [log.message for log in trace.logs] == ["seen http://example.com/fail"]
+
+
+async def test_what_goes_on_behind_the_answer_is_part_of_it(platform: Any, unique: str) -> None:
+    platform.deploy(unique, SOURCE)
+    watch = Watch(platform, unique)
+
+    await platform.text(unique, "/later")
+
+    assert [log.message for log in (await watch.next()).logs] == [
+        "seen http://example.com/later",
+        "behind the answer",
+    ]
+
+
+async def test_a_call_by_another_worker(platform: Any, unique: str) -> None:
+    platform.deploy(unique, SOURCE, namespace="traced")
+    bindings = {"D": ("dispatch_namespace", {"namespace": "traced"})}
+    platform.deploy(f"{unique}-front", FRONT.replace("WORKER", unique), bindings=bindings)
+    watch = Watch(platform, unique, "traced")
+
+    assert await platform.text(f"{unique}-front") == "me"
+    trace = await watch.next()
+
+    assert (trace.method, trace.request, trace.outcome) == ("name", None, "ok")
+    assert [log.message for log in trace.logs] == ["called"]
+
+
+async def test_who_left_hears_nothing_and_others_are_not_told(platform: Any, unique: str) -> None:
+    platform.deploy(unique, SOURCE)
+    platform.deploy(f"{unique}-other", SOURCE)
+    gone, stays = Watch(platform, unique), Watch(platform, f"{unique}-other")
+    gone.leave()
+    gone.leave()
+
+    await platform.text(unique)
+    await platform.text(f"{unique}-other")
+
+    assert (await stays.next()).worker == f"{unique}-other"
+    assert gone.traces.empty()
+    stays.leave()
