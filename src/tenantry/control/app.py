@@ -25,6 +25,7 @@ from tenantry.control.routes.kv_bulk import kv_bulk_routes
 from tenantry.control.routes.kv_values import kv_value_routes
 from tenantry.control.routes.openapi import openapi_routes
 from tenantry.control.routes.platform import Watch, platform_routes
+from tenantry.control.routes.queues import queue_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
@@ -94,6 +95,7 @@ def create_app(
         *setting_routes(store, deployer, threads),
         *secret_routes(store, deployer, threads),
         *service_routes(store, deployer, threads, gateway_url),
+        *queue_routes(store.queues, threads),
         *tail_routes(store, tails or Tails(TraceHub()), tail_port, threads),
     ]
     app = Litestar(

@@ -25,7 +25,7 @@ _PRODUCTS: Final = tuple(
         (_ACCOUNT + "slurper/", "R2's Super Slurper"),
         (_ACCOUNT + "event_notifications/", "R2 event notifications"),
         (_ACCOUNT + "event_subscriptions/", "event subscriptions"),
-        (_ACCOUNT + "queues", "Queues"),
+        (_ACCOUNT + "queues/[^/]+/(messages|purge|metrics)", "messages of queues"),
         (_ACCOUNT + "r2/metrics", "R2 metrics"),
         (_ACCOUNT + "r2/buckets/[^/]+/(lock|sippy|local-uploads|domains)", "this setting of a bucket"),
         (_ACCOUNT + "email/", "Email Routing"),

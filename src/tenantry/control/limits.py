@@ -80,6 +80,10 @@ DEPLOYMENT_VERSIONS_MAX = 2
 # Cloudflare knows three: workers/message, workers/tag and workers/alias; a message may have 100 bytes there. Ours.
 ANNOTATIONS_MAX = 8
 ANNOTATION_CHARACTERS_MAX = 1000
+# wrangler shows the queues of one page, of a size that Cloudflare chooses. Ours.
+QUEUES_PER_PAGE_DEFAULT = 100
+# Cloudflare: one consumer a queue of each kind. Ours.
+QUEUE_CONSUMERS_MAX = 16
 # Cloudflare: 8 tags for a user Worker.
 TAGS_MAX = 8
 # Cloudflare: 100 secrets in one bulk change.

@@ -165,6 +165,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (account_id, name)
         )
         """,
+        """
+        CREATE TABLE queues (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            consumers TEXT NOT NULL,
+            created_on TEXT NOT NULL,
+            modified_on TEXT NOT NULL,
+            UNIQUE (account_id, name)
+        )
+        """,
     ),
 )
 

@@ -213,3 +213,16 @@ d1_databases = Table(
     Column("read_replication", Text, nullable=False, server_default="disabled"),
     UniqueConstraint("account_id", "name"),
 )
+
+queues = Table(
+    "queues",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 32 hex digits
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON of `queues.QueueSettings`
+    Column("consumers", Text, nullable=False),  # JSON list of `queues.Consumer`
+    Column("created_on", Text, nullable=False),
+    Column("modified_on", Text, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)

@@ -185,6 +185,17 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_BUCKET}/objects/{{key}}"): _READ,
     ("PUT", f"{_BUCKET}/objects/{{key}}"): _DATA,
     ("DELETE", f"{_BUCKET}/objects/{{key}}"): _DATA,
+    # Queues
+    ("POST", f"{_A}/queues"): _ADMIN,
+    ("GET", f"{_A}/queues"): _ALL,
+    ("GET", f"{_A}/queues/{{queue_id}}"): _READ,
+    ("PUT", f"{_A}/queues/{{queue_id}}"): _ADMIN,
+    ("PATCH", f"{_A}/queues/{{queue_id}}"): _ADMIN,
+    ("DELETE", f"{_A}/queues/{{queue_id}}"): _ADMIN,
+    ("GET", f"{_A}/queues/{{queue_id}}/consumers"): _READ,
+    ("POST", f"{_A}/queues/{{queue_id}}/consumers"): _ADMIN,
+    ("PUT", f"{_A}/queues/{{queue_id}}/consumers/{{consumer_id}}"): _ADMIN,
+    ("DELETE", f"{_A}/queues/{{queue_id}}/consumers/{{consumer_id}}"): _ADMIN,
     # Ours
     ("POST", f"{_A}/r2/s3-credentials"): _ADMIN,
     ("GET", f"{_A}/r2/s3-credentials"): _READ,

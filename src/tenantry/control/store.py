@@ -11,6 +11,7 @@ from tenantry.control.api_keys import ApiKeys
 from tenantry.control.audit import Audit
 from tenantry.control.database import Database
 from tenantry.control.dispatch_namespaces import DispatchNamespaces
+from tenantry.control.queues import Queues
 from tenantry.control.resources import Resources
 from tenantry.control.s3_credentials import S3Credentials
 from tenantry.control.scripts import Scripts
@@ -33,6 +34,7 @@ class Store:
         self.resources = Resources(self._database)
         self.s3_credentials = S3Credentials(self._database)
         self.dispatch_namespaces = DispatchNamespaces(self._database)
+        self.queues = Queues(self._database)
         self.scripts = Scripts(self._database)
         self.versions = Versions(self._database)
 

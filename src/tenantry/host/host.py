@@ -182,6 +182,7 @@ class Host:
         self._admissions.pop(key, None)
         self._lanes.pop(key, None)
         self._ways.pop(key, None)
+        self._lanes.pop(key, None)
         for pool in self._pools.pop(key, ()):
             pool.retire()
 

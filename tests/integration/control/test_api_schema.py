@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
 
 from tenantry.control import BundleStore, Store, create_app
 from tenantry.control.scopes import Scope
@@ -48,10 +49,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store.close()
 
 
+# A key is the rest of a path, with slashes: schemathesis makes none that it then thinks fit to send.
 def test_no_call_is_answered_with_a_fault_of_ours(served: Any) -> None:
     operations = [found.ok() for found in served.get_all_operations()]
     assert len(operations) > 80
     envelopes = 0
+    unreachable: set[str] = set()
 
     for operation in operations:
         # A test of its own for each, for hypothesis to shrink what it finds.
@@ -67,6 +70,10 @@ def test_no_call_is_answered_with_a_fault_of_ours(served: Any) -> None:
                 assert set(body) >= {"success", "errors", "messages", "result"}
                 assert body["success"] is (response.status_code < 400)
 
-        check()
+        try:
+            check()
+        except Unsatisfiable:
+            unreachable.add(operation.path)
 
     assert envelopes > len(operations)
+    assert all(path.endswith("/objects/{key}") for path in unreachable), unreachable

@@ -65,7 +65,9 @@ def _describer(handlers: Sequence[HTTPRouteHandler]) -> Callable[[], dict[str, A
             security=[{"token": []}],
         )
         # An application of its own that serves nobody: in the real one the document would bring routes along.
-        described = Litestar([Router("/client/v4", route_handlers=list(handlers))], openapi_config=config)
+        described = Litestar(
+            [Router("/client/v4", route_handlers=list(handlers))], openapi_config=config, logging_config=None
+        )
         document: dict[str, Any] = described.openapi_schema.to_schema()
         return document
 
