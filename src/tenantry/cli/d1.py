@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -23,6 +24,7 @@ d1 = typer.Typer(no_args_is_help=True, help="D1 databases.", rich_markup_mode="r
 
 _PATH = "/d1/database"
 _POLL_SECONDS = 0.2
+_WORK_SECONDS_MAX = 3600.0
 Database = Annotated[str, typer.Argument(help="The database, by its name or its id.")]
 
 
@@ -106,7 +108,9 @@ def query(
         raise ConfigError("give SQL or --file, one of them")
     text = sql if sql is not None else b"".join(chunks_of(file or Path("-"))).decode()
     with connect(url, token, account) as client:
-        found = client.call("POST", f"{_of(database)}/query", json={"sql": text, "params": param or []}, timeout=None)
+        found = client.call(
+            "POST", f"{_of(database)}/query", json={"sql": text, "params": param or []}, timeout=_WORK_SECONDS_MAX
+        )
     rows: list[dict[str, Any]] = found[-1].get("results") or [] if found else []
     titles = list(rows[0]) if rows else []
     output.listing(found, titles, [list(row.values()) for row in rows], as_json=as_json)
@@ -127,10 +131,10 @@ def save(
       tenantry d1 export orders orders.sql
     """
     with connect(url, token, account) as client:
+        path = f"{_of(database)}/export"
         body: dict[str, Any] = {"output_format": "polling", "dump_options": {}}
-        done = _poll(
-            client, f"{_of(database)}/export", body, lambda answer: {**body, "current_bookmark": answer["at_bookmark"]}
-        )
+        begun = client.call("POST", path, json=body, timeout=_WORK_SECONDS_MAX)
+        done = _wait(client, path, begun, lambda answer: {**body, "current_bookmark": answer["at_bookmark"]})
         with httpx.stream("GET", done["result"]["signed_url"], timeout=60) as response:
             response.raise_for_status()
             write_to(to, response)
@@ -158,9 +162,11 @@ def load(
         path = f"{_of(database)}/import"
         begun = client.call("POST", path, json={"action": "init", "etag": etag.hexdigest()})
         if "upload_url" in begun:
-            httpx.put(begun["upload_url"], content=chunks_of(file), timeout=None).raise_for_status()
+            length = {"content-length": str(file.stat().st_size)}
+            sent = httpx.put(begun["upload_url"], content=chunks_of(file), headers=length, timeout=_WORK_SECONDS_MAX)
+            sent.raise_for_status()
             body = {"action": "ingest", "etag": etag.hexdigest(), "filename": begun["filename"]}
-            begun = client.call("POST", path, json=body, timeout=None)
+            begun = client.call("POST", path, json=body, timeout=_WORK_SECONDS_MAX)
         done = _wait(client, path, begun, lambda answer: {"action": "poll", "current_bookmark": answer["at_bookmark"]})
     output.say(f"Ran {done['result']['num_queries']} statements of {file}")
 
@@ -185,23 +191,20 @@ def restore(
         typer.confirm(f"Put {database} back to {at}?", abort=True, err=True)
     params = {"timestamp": at} if "T" in at else {"bookmark": at}
     with connect(url, token, account) as client:
-        done = client.call("POST", f"{_of(database)}/time_travel/restore", params=params, timeout=None)
+        done = client.call("POST", f"{_of(database)}/time_travel/restore", params=params, timeout=_WORK_SECONDS_MAX)
     if as_json:
         output.document(done)
     else:
         output.result(done["previous_bookmark"])
 
 
-def _poll(client: Client, path: str, body: dict[str, Any], following: Any) -> Any:  # Any: JSON, and a function of it
-    return _wait(client, path, client.call("POST", path, json=body, timeout=None), following)
-
-
-def _wait(client: Client, path: str, answer: Any, following: Any) -> Any:
+def _wait(client: Client, path: str, answer: Any, following: Callable[[Any], dict[str, Any]]) -> Any:  # Any: JSON
+    """Ask again until the work is done. Raises ApiError when it failed."""
     while answer.get("status") != "complete":
         if answer.get("status") == "error" or answer.get("error"):
             raise ApiError(0, 0, str(answer.get("error") or "it failed"))
         time.sleep(_POLL_SECONDS)
-        answer = client.call("POST", path, json=following(answer), timeout=None)
+        answer = client.call("POST", path, json=following(answer), timeout=_WORK_SECONDS_MAX)
     return answer
 
 
