@@ -8,16 +8,23 @@ from collections.abc import Sequence
 import typer
 
 from tenantry.cli import output
+from tenantry.cli.audit import audit
 from tenantry.cli.backup import backup, restore
+from tenantry.cli.d1 import d1
 from tenantry.cli.deploy import deploy
 from tenantry.cli.dev import dev
 from tenantry.cli.doctor import doctor
 from tenantry.cli.init import init
 from tenantry.cli.keys import keys
+from tenantry.cli.kv import kv
+from tenantry.cli.namespaces import namespaces
 from tenantry.cli.new import new
 from tenantry.cli.profiles import profiles
+from tenantry.cli.r2 import r2
+from tenantry.cli.secrets import secrets
 from tenantry.cli.serve import serve
 from tenantry.cli.tokens import tokens
+from tenantry.cli.workers import delete, rollback, versions
 from tenantry.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -35,6 +42,15 @@ app.command()(new)
 app.command()(init)
 app.command()(serve)
 app.command()(deploy)
+app.command()(rollback)
+app.command()(delete)
+app.command()(audit)
+app.add_typer(versions, name="versions")
+app.add_typer(secrets, name="secrets")
+app.add_typer(namespaces, name="namespaces")
+app.add_typer(kv, name="kv")
+app.add_typer(r2, name="r2")
+app.add_typer(d1, name="d1")
 app.add_typer(keys, name="keys")
 app.add_typer(tokens, name="tokens")
 app.add_typer(profiles, name="profiles")

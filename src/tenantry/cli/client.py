@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -16,13 +18,6 @@ __all__ = ["ApiError", "Client"]
 
 _TIMEOUT_SECONDS = 60.0
 _PAGE_ITEMS = 1000
-_GROUPS = {
-    "admin": "Account Admin",
-    "read": "Account Read",
-    "namespace": "Dispatch Namespace Deploy",
-    "worker": "Worker Deploy",
-}
-_RESOURCES = {"namespace": "tenantry.dispatch_namespace.", "worker": "tenantry.worker."}
 
 
 class ApiError(TenantryError):
@@ -39,10 +34,15 @@ class _Message(msgspec.Struct):
     message: str = ""
 
 
+class _Info(msgspec.Struct, frozen=True):
+    cursor: str | None = None
+
+
 class _Answer(msgspec.Struct):
     success: bool
     errors: list[_Message] = []
     result: Any = None  # decoded by the caller, who knows what was asked
+    result_info: _Info = _Info()
 
 
 class Client:
@@ -87,20 +87,20 @@ class Client:
 
     def kv_namespace(self, title: str) -> str | None:
         """The id of a KV namespace by its title."""
-        for namespace in self._pages("/storage/kv/namespaces", {"order": "title"}):
+        for namespace in self.pages(self.call, "/storage/kv/namespaces", {"order": "title"}):
             if namespace["title"] == title:
                 return str(namespace["id"])
         return None
 
     def create_kv_namespace(self, title: str) -> str:
-        return str(self._account("POST", "/storage/kv/namespaces", json={"title": title})["id"])
+        return str(self.call("POST", "/storage/kv/namespaces", json={"title": title})["id"])
 
     def has_bucket(self, name: str) -> bool:
-        found = self._account("GET", "/r2/buckets", params={"name_contains": name, "per_page": _PAGE_ITEMS})
+        found = self.call("GET", "/r2/buckets", params={"name_contains": name, "per_page": _PAGE_ITEMS})
         return any(bucket["name"] == name for bucket in found["buckets"])
 
     def create_bucket(self, name: str) -> None:
-        self._account("POST", "/r2/buckets", json={"name": name})
+        self.call("POST", "/r2/buckets", json={"name": name})
 
     def s3_credentials(self) -> list[dict[str, Any]]:
         """The access keys for S3, without their secrets."""
@@ -118,19 +118,19 @@ class Client:
 
     def database(self, name: str) -> str | None:
         """The id of a D1 database by its name."""
-        for database in self._account("GET", "/d1/database", params={"name": name}):
+        for database in self.call("GET", "/d1/database", params={"name": name}):
             if database["name"] == name:
                 return str(database["uuid"])
         return None
 
     def create_database(self, name: str) -> str:
-        return str(self._account("POST", "/d1/database", json={"name": name})["uuid"])
+        return str(self.call("POST", "/d1/database", json={"name": name})["uuid"])
 
     def dispatch_namespaces(self) -> set[str]:
-        return {str(entry["namespace_name"]) for entry in self._account("GET", "/workers/dispatch/namespaces")}
+        return {str(entry["namespace_name"]) for entry in self.call("GET", "/workers/dispatch/namespaces")}
 
     def create_dispatch_namespace(self, name: str) -> None:
-        self._account("POST", "/workers/dispatch/namespaces", json={"name": name})
+        self.call("POST", "/workers/dispatch/namespaces", json={"name": name})
 
     def put_script(
         self,
@@ -143,7 +143,7 @@ class Client:
         path = f"/workers/scripts/{quote(name, safe='')}"
         if namespace is not None:
             path = f"/workers/dispatch/namespaces/{quote(namespace, safe='')}/scripts/{quote(name, safe='')}"
-        result = self._account(
+        result = self.call(
             "PUT",
             path,
             params={"excludeScript": "true", "bindings_inherit": "strict"},
@@ -154,72 +154,74 @@ class Client:
 
     def processes(self) -> list[dict[str, Any]]:
         """The live worker processes of the whole platform."""
-        found: list[dict[str, Any]] = self._call("GET", f"{self.url}/tenantry/v1/processes")
+        found: list[dict[str, Any]] = self.ours("GET", "/processes")
         return found
 
-    def create_token(self, name: str, scope: str, resource: str, expires_on: str | None) -> dict[str, Any]:
-        """A token of a scope of `control.scopes`; `value` in it is shown this once."""
-        group = next(
-            each for each in self._account("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope]
-        )
-        named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{self.account_id}"
-        policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": {named: "*"}}
-        made: dict[str, Any] = self._account(
-            "POST", "/tokens", json={"name": name, "policies": [policy], "expires_on": expires_on}
-        )
-        return made
+    def ours(self, method: str, path: str, **arguments: Any) -> Any:
+        """A route that is not Cloudflare's, below `/tenantry/v1`: its result."""
+        return self._call(method, f"{self.url}/tenantry/v1{path}", **arguments)
 
-    def tokens(self) -> Iterator[dict[str, Any]]:
-        return self._pages("/tokens", {})
-
-    def roll_token(self, token_id: str) -> str:
-        return str(self._account("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={}))
-
-    def revoke_token(self, token_id: str) -> None:
-        self._account("DELETE", f"/tokens/{quote(token_id, safe='')}")
-
-    def create_api_key(self, user: str) -> dict[str, str]:
-        """A key for a user of the data plane; `key` in it is shown this once."""
-        made: dict[str, str] = self._call("POST", f"{self.url}/tenantry/v1/api_keys", json={"user": user})
-        return made
-
-    def api_keys(self, user: str | None) -> Iterator[dict[str, str]]:
-        parameters = {} if user is None else {"user": user}
-        page = 1
-        while True:
-            items = self._call(
-                "GET",
-                f"{self.url}/tenantry/v1/api_keys",
-                params={**parameters, "page": page, "per_page": _PAGE_ITEMS},
-            )
-            yield from items
-            if len(items) < _PAGE_ITEMS:
-                return
-            page += 1
-
-    def revoke_api_key(self, key_id: str) -> None:
-        self._call("DELETE", f"{self.url}/tenantry/v1/api_keys/{quote(key_id, safe='')}")
-
-    def _pages(self, path: str, params: dict[str, str]) -> Iterator[Any]:
-        page = 1
-        while True:
-            items = self._account("GET", path, params={**params, "page": page, "per_page": _PAGE_ITEMS})
-            yield from items
-            if len(items) < _PAGE_ITEMS:
-                return
-            page += 1
-
-    # Any, here and above: httpx's own arguments, and JSON results.
-    def _account(self, method: str, path: str, **arguments: Any) -> Any:
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """A route of the account, `path` being what follows its id: its result."""
         return self._call(method, f"/accounts/{quote(self.account_id, safe='')}{path}", **arguments)
 
+    def pages(
+        self, call: Callable[..., Any], path: str, params: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Any]:
+        """All items of a listing by pages; `call` is `call` or `ours`."""
+        page = 1
+        while True:
+            items = call("GET", path, params={**params, "page": page, "per_page": _PAGE_ITEMS})
+            yield from items
+            if len(items) < _PAGE_ITEMS:
+                return
+            page += 1
+
+    def by_cursor(self, path: str, params: Mapping[str, str | int] = MappingProxyType({})) -> Iterator[Any]:
+        """All items of a listing by cursor."""
+        given = dict(params)
+        while True:
+            answer = self._answer(self._send("GET", self._path(path), params=given))
+            yield from answer.result
+            cursor = answer.result_info.cursor
+            if not cursor:
+                return
+            given["cursor"] = cursor
+
+    @contextmanager
+    def download(self, path: str) -> Iterator[httpx.Response]:
+        """The raw bytes of a route of the account, to read in chunks."""
+        with self._errors(), self._http.stream("GET", self._path(path)) as response:
+            if response.status_code >= 400:
+                response.read()
+                self._answer(response)
+            yield response
+
+    def upload(self, path: str, content: Iterable[bytes] | bytes, headers: Mapping[str, str], **arguments: Any) -> Any:
+        """Raw bytes as the body of a PUT; sent in chunks where they come in chunks."""
+        return self._call("PUT", self._path(path), content=content, headers=dict(headers), timeout=None, **arguments)
+
+    def _path(self, path: str) -> str:
+        return f"/accounts/{quote(self.account_id, safe='')}{path}"
+
+    # Any, here and above: httpx's own arguments, and JSON results.
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        return self._answer(self._send(method, path, **arguments)).result
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        with self._errors():
+            return self._http.request(method, path, **arguments)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            response = self._http.request(method, path, **arguments)
+            yield
         except httpx.ConnectError as error:
             raise ApiError(0, 0, f"{self.url} does not answer ({error}); is the platform running there?") from error
         except httpx.HTTPError as error:
             raise ApiError(0, 0, f"{self.url}: {type(error).__name__}: {error}") from error
+
+    def _answer(self, response: httpx.Response) -> _Answer:
         try:
             answer = msgspec.json.decode(response.content, type=_Answer)
         except msgspec.DecodeError as error:
@@ -231,7 +233,7 @@ class Client:
         if not answer.success:
             first = answer.errors[0] if answer.errors else _Message(0, f"HTTP status {response.status_code}")
             raise ApiError(response.status_code, first.code, first.message)
-        return answer.result
+        return answer
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -29,9 +29,9 @@ def create(
       tenantry keys create user1
     """
     with connect(url, token) as client:
-        made = client.create_api_key(user)
+        made = client.ours("POST", "/api_keys", json={"user": user})
     if as_json:
-        output.result(json.dumps(made))
+        output.document(made)
         return
     output.say(f"Made the key {made['id']} for {made['user']}. It is shown this once:")
     output.result(made["key"])
@@ -51,12 +51,9 @@ def list_all(
       tenantry keys list --user user1
     """
     with connect(url, token) as client:
-        found = list(client.api_keys(user))
-    if as_json:
-        output.result(json.dumps(found))
-        return
-    for key in found:
-        output.result(f"{key['id']}  {key['created_on']}  {key['user']}")
+        found = list(client.pages(client.ours, "/api_keys", {} if user is None else {"user": user}))
+    rows = [(key["id"], key["created_on"], key["user"]) for key in found]
+    output.listing(found, ("id", "made", "user"), rows, as_json=as_json)
 
 
 @keys.command()
@@ -72,5 +69,5 @@ def revoke(
       tenantry keys revoke 6e0f0bb1a0f4c9d2
     """
     with connect(url, token) as client:
-        client.revoke_api_key(key_id)
+        client.ours("DELETE", f"/api_keys/{quote(key_id, safe='')}")
     output.say(f"Revoked {key_id}")

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-__all__ = ["fail", "result", "say", "show", "warn"]
+__all__ = ["document", "fail", "listing", "result", "say", "show", "warn"]
 
 
 def result(line: str) -> None:
     """What was asked for; scripts read it."""
     show(Text(_clean(line)))
+
+
+def document(value: Any) -> None:  # whatever JSON can hold
+    """One JSON document on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def listing(found: Any, titles: Sequence[str], rows: Sequence[Sequence[object]], *, as_json: bool) -> None:
+    """What was asked for: a table for a person, tabs between the cells for a script, or `found` as JSON."""
+    if as_json:
+        document(found)
+    elif sys.stdout.isatty():
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for title in titles:
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(_clean(str(cell))) for cell in row))
+        Console(highlight=False).print(table)
+    else:
+        for row in rows:
+            result("\t".join(_clean(str(cell)).replace("\t", " ") for cell in row))
 
 
 def say(line: str) -> None:
@@ -36,7 +60,7 @@ def show(text: Text) -> None:
 
 def _clean(line: str) -> str:
     """Without control characters: file names and remote messages must not steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in line)
+    return "".join(character if character.isprintable() or character == "\t" else " " for character in line)
 
 
 def _print(stream: TextIO, text: Text) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import typer
 
@@ -14,6 +14,14 @@ from tenantry.errors import ConfigError
 __all__ = ["tokens"]
 
 tokens = typer.Typer(no_args_is_help=True, help="API tokens: made, listed, rolled, revoked.", rich_markup_mode="rich")
+
+_GROUPS = {
+    "admin": "Account Admin",
+    "read": "Account Read",
+    "namespace": "Dispatch Namespace Deploy",
+    "worker": "Worker Deploy",
+}
+_RESOURCES = {"namespace": "tenantry.dispatch_namespace.", "worker": "tenantry.worker."}
 
 TokenId = Annotated[str, typer.Argument(metavar="ID", help="As `tenantry tokens list` shows it.")]
 
@@ -48,9 +56,12 @@ def create(
     if bool(resource) != (scope in ("namespace", "worker")):
         raise ConfigError(f"--scope {scope} {'has no' if resource else 'needs a'} --resource")
     with connect(url, token, account) as client:
-        made = client.create_token(name, scope, resource, expires)
+        group = next(each for each in client.call("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope])
+        named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{client.account_id}"
+        policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": {named: "*"}}
+        made = client.call("POST", "/tokens", json={"name": name, "policies": [policy], "expires_on": expires})
     if as_json:
-        output.result(json.dumps(made))
+        output.document(made)
         return
     output.say(f"Made the token {made['id']} ({name}). It is shown this once:")
     output.result(made["value"])
@@ -65,14 +76,9 @@ def list_all(url: Url = None, token: Token = None, account: Account = None, as_j
       tenantry tokens list
     """
     with connect(url, token, account) as client:
-        found = list(client.tokens())
-    if as_json:
-        output.result(json.dumps(found))
-        return
-    for each in found:
-        output.result(
-            "  ".join((each["id"], each["status"], _scope(each), each["expires_on"] or "never", each["name"]))
-        )
+        found = list(client.pages(client.call, "/tokens"))
+    rows = [(each["id"], each["status"], _scope(each), each["expires_on"] or "never", each["name"]) for each in found]
+    output.listing(found, ("id", "status", "scope", "expires", "name"), rows, as_json=as_json)
 
 
 @tokens.command()
@@ -84,7 +90,7 @@ def roll(token_id: TokenId, url: Url = None, token: Token = None, account: Accou
       tenantry tokens roll 6e0f0bb1a0f4c9d2
     """
     with connect(url, token, account) as client:
-        output.result(client.roll_token(token_id))
+        output.result(str(client.call("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={})))
 
 
 @tokens.command()
@@ -96,7 +102,7 @@ def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Acc
       tenantry tokens revoke 6e0f0bb1a0f4c9d2
     """
     with connect(url, token, account) as client:
-        client.revoke_token(token_id)
+        client.call("DELETE", f"/tokens/{quote(token_id, safe='')}")
     output.say(f"Revoked {token_id}")
 
 

@@ -74,10 +74,10 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     port: int = 8787
     control_host: str = "127.0.0.1"
     control_port: int = 8788
-    tail_port: int = 8790
     s3_host: str = "127.0.0.1"
     s3_port: int = 8789
     s3_domains: tuple[str, ...] = ()
+    tail_port: int = 8790
     isolation: Literal["strict", "container"] = "strict"
     durability: Literal["full", "process"] = "full"
     drain_seconds: float = DRAIN_SECONDS_DEFAULT
@@ -113,10 +113,13 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         (content.host, content.port),
         (content.control_host, content.control_port),
         (content.s3_host, content.s3_port),
+        (content.control_host, content.tail_port),
     ]
     listening = [place for place in places if place[1] != 0]
     if len(set(listening)) < len(listening):
-        raise ConfigError(f"{where}tenants, control plane and S3 need a port each: see port, control_port and s3_port")
+        raise ConfigError(
+            f"{where}tenants, control plane, S3 and tails need a port each: see port, control_port, s3_port, tail_port"
+        )
     for key in ("drain_seconds", "drain_notice_seconds"):
         if not 0 <= getattr(content, key) <= DRAIN_SECONDS_MAX:
             raise ConfigError(f"{where}{key} is not between 0 and {DRAIN_SECONDS_MAX:g}")
@@ -128,10 +131,10 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         port=content.port,
         control_host=content.control_host,
         control_port=content.control_port,
-        tail_port=content.tail_port,
         s3_host=content.s3_host,
         s3_port=content.s3_port,
         s3_domains=_domains(content.s3_domains, where),
+        tail_port=content.tail_port,
         isolation=content.isolation,
         durability=content.durability,
         identity=parse_identity(content.identity, f"{where}identity", source.folder),

@@ -64,13 +64,13 @@ class PlatformSettings:
     control_host: str | None = None
     """None: as `host`."""
     control_port: int = 8788
-    tail_port: int = 0
-    """Where the live tails of Workers are read: beside the control plane, for a WebSocket that wrangler can use."""
     s3_host: str | None = None
     """None: as `host`."""
     s3_port: int = 8789
     s3_domains: tuple[str, ...] = ("s3.localhost", "localhost")
     """Hosts in front of which a bucket may stand, more specific ones first."""
+    tail_port: int = 0
+    """Where the live tails of Workers are read: beside the control plane, for a WebSocket that wrangler can use."""
     isolation: Literal["strict", "container", "none"] = "strict"
     # "full": an acknowledged write survives a power cut. "process": it survives kill -9.
     durability: Literal["full", "process"] = "full"

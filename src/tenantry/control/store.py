@@ -32,9 +32,9 @@ class Store:
         self.audit = Audit(self._database)
         self.api_keys = ApiKeys(self._database)
         self.resources = Resources(self._database)
+        self.s3_credentials = S3Credentials(self._database)
         self.dispatch_namespaces = DispatchNamespaces(self._database)
         self.queues = Queues(self._database)
-        self.s3_credentials = S3Credentials(self._database)
         self.scripts = Scripts(self._database)
         self.versions = Versions(self._database)
 

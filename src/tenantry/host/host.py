@@ -180,6 +180,7 @@ class Host:
         key = (namespace, name)
         self._egress.pop(key, None)
         self._admissions.pop(key, None)
+        self._lanes.pop(key, None)
         self._ways.pop(key, None)
         self._lanes.pop(key, None)
         for pool in self._pools.pop(key, ()):

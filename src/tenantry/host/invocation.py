@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tenantry.host.admission import Admission
     from tenantry.host.process import WorkerProcess
     from tenantry.host.relay import Relay
-    from tenantry.host.split import VersionChoice
-    from tenantry.host.traces import Recorder
 
     Serving = asyncio.Task[None] | Relay
     """Who sees to the answer of one call."""
+    from tenantry.host.split import VersionChoice
+    from tenantry.host.traces import Recorder
 
 __all__ = ["Invocation", "LogAllowance"]
 

@@ -35,10 +35,10 @@ class NamespaceTarget(Permanent):
         script, slash, method = call.method.partition("/")
         if not slash or script.startswith(TERMS_MARK):
             return False
-        pool = self._host.find(self._namespace, script)
-        if pool is None:
+        way = self._host.find(self._namespace, script)
+        if way is None:
             return False
-        return Relay(process, invocation, call, pool.pool_for(invocation)).try_start(method, self._terms)
+        return Relay(process, invocation, call, way.pool_for(invocation)).try_start(method, self._terms)
 
     async def call(
         self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]

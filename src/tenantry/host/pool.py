@@ -122,7 +122,7 @@ class WorkerPool:
         return await pool._ask(process, kind, method, payload, things, depth, terms, caller, choice)
 
     def pool_for(self, caller: Invocation) -> WorkerPool:
-        """Itself: it has one version."""
+        """As in a split: this one, for every caller."""
         return self
 
     def try_ask(

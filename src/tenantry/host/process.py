@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from tenantry.host.invocation import Serving
     from tenantry.host.runtime import Process
     from tenantry.host.split import VersionChoice
-    from tenantry.host.traces import Recorder
 
 __all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
@@ -222,11 +221,6 @@ class WorkerProcess:
         if self.proxy is not None and terms.outbound is not None:
             # For good: what this code keeps in memory, it could send at another time.
             self.proxy.refuse("Requests of this Worker go through its outbound Worker: use fetch().")
-        recorder: Recorder | None = None
-        if self._traces is not None and target == WORKER_ROOT:
-            recorder = self._traces.recorder(self.worker, kind, method, payload)
-        if recorder is not None:
-            answered = recorder.hearing(answered)
         try:
             call = self.peer.ask(target, kind, method, payload, capabilities, 0, answered)
         except (ChannelClosed, WireLimitError) as error:
@@ -238,18 +232,19 @@ class WorkerProcess:
         deadline = self.loop.time() + self.allowance.wall_seconds
         invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
-        if recorder is not None:
-            invocation.recorder = recorder
-            recorder.invocation = invocation
+        if self._traces is not None and target == WORKER_ROOT:
+            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload)
         return invocation
 
     @staticmethod
     def failure(invocation: Invocation, error: TenantryError) -> TenantryError:
         """Why an invocation has no answer: what the host did to it, before what its process said."""
         if invocation.failure is not None:
-            return invocation.failure
-        if isinstance(error, ChannelClosed):
-            return WorkerCrashed("The Worker's process ended before it answered.")
+            error = invocation.failure
+        elif isinstance(error, ChannelClosed):
+            error = WorkerCrashed("The Worker's process ended before it answered.")
+        if invocation.recorder is not None:
+            invocation.recorder.failed(error)
         return error
 
     def too_late(self, invocation: Invocation, returned: CallReturned) -> InvocationError | None:
@@ -257,12 +252,16 @@ class WorkerProcess:
         if not self.condemned_at or invocation.failure is None:
             return None
         self.peer.discard(returned.capabilities)
+        if invocation.recorder is not None:
+            invocation.recorder.failed(invocation.failure)
         return invocation.failure
 
     def take(self, invocation: Invocation, returned: CallReturned) -> Reply:
         """The answer of an invocation, whatever it left open."""
         invocation.answered = True
         invocation.deadline = self.loop.time() + WAIT_UNTIL_SECONDS_MAX
+        if invocation.recorder is not None:
+            invocation.recorder.answered(returned.payload)
         if not returned.capabilities:
             return Reply(returned.payload)
         terms = invocation.terms
@@ -272,6 +271,8 @@ class WorkerProcess:
         """Nobody waits for the answer any more. What the Worker gave to waitUntil() goes on for as long as it may."""
         if not invocation.canceled and invocation.call in self.invocations:
             invocation.canceled = True
+            if invocation.recorder is not None:
+                invocation.recorder.failed(asyncio.CancelledError())
             invocation.deadline = min(invocation.deadline, self.loop.time() + WAIT_UNTIL_SECONDS_MAX)
             self.peer.cancel(invocation.call)
 

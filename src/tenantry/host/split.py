@@ -78,7 +78,7 @@ class Invokable(Protocol):
         """See `WorkerPool.invoke`."""
 
     def pool_for(self, caller: Invocation) -> WorkerPool:
-        """The pool of the version that meets what this invocation is a part of."""
+        """The pool that takes what code of `caller` calls."""
 
 
 class Split:
@@ -102,9 +102,6 @@ class Split:
                 return pool
         return self._parts[0][0]  # rounding; the first has the largest share
 
-    def pool_for(self, caller: Invocation) -> WorkerPool:
-        return self.choose(_choice_of(caller))
-
     async def invoke(
         self,
         kind: InvocationKind,
@@ -117,14 +114,13 @@ class Split:
         choice: VersionChoice | None = None,
     ) -> Reply:
         if caller is not None:
-            choice = _choice_of(caller)
-        elif choice is None:
-            choice = VersionChoice.drawn()
-        return await self.choose(choice).invoke(kind, method, payload, things, depth, terms, caller, choice)
+            pool = self.pool_for(caller)
+        else:
+            choice = choice or VersionChoice.drawn()
+            pool = self.choose(choice)
+        return await pool.invoke(kind, method, payload, things, depth, terms, caller, choice)
 
-
-def _choice_of(caller: Invocation) -> VersionChoice:
-    """What its whole request shares, drawn when it is first asked for."""
-    root = caller.root
-    root.choice = root.choice or VersionChoice.drawn()
-    return root.choice
+    def pool_for(self, caller: Invocation) -> WorkerPool:
+        root = caller.root
+        root.choice = root.choice or VersionChoice.drawn()
+        return self.choose(root.choice)

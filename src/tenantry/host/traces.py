@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from tenantry.errors import LimitExceeded, ProtocolError, TenantryError
-from tenantry.wire.events import CallReturned, InvocationKind, PeerError
+from tenantry.errors import LimitExceeded, ProtocolError
+from tenantry.wire.events import InvocationKind, PeerError
 from tenantry.wire.values import RequestValue, ResponseValue, decode_untrusted
 
 if TYPE_CHECKING:
-    from tenantry.channel.peer import Answered
     from tenantry.config.deployment import DeployedWorker
-    from tenantry.host.invocation import Invocation
 
 __all__ = ["Recorder", "Trace", "TraceException", "TraceHub", "TraceLog", "TraceRequest"]
 
@@ -138,26 +136,6 @@ class Recorder:
         self._status: int | None = None
         self._over = False
         self.cpu_seconds = 0.0
-        self.invocation: Invocation | None = None
-        """Set once it has begun."""
-
-    def hearing(self, answered: Answered) -> Answered:
-        """`answered`, after this has heard of the answer."""
-
-        def heard(answer: CallReturned | TenantryError) -> None:
-            invocation = self.invocation
-            failure = None if invocation is None else invocation.failure
-            if invocation is not None and invocation.canceled:
-                self._settle("canceled")
-            elif failure is not None:
-                self.failed(failure)
-            elif isinstance(answer, CallReturned):
-                self.answered(answer.payload)
-            else:
-                self.failed(answer)
-            answered(answer)
-
-        return heard
 
     def log(self, level: str, message: str) -> None:
         self._logs.append(TraceLog(level, message, _now_ms()))
@@ -177,7 +155,7 @@ class Recorder:
             self._exceptions.append(TraceException("Error", str(error), "", _now_ms()))
             self._settle("exceededCpu")
         else:
-            self._settle("unknown")
+            self._settle("unknown" if isinstance(error, Exception) else "canceled")
 
     def over(self, cpu_seconds: float) -> None:
         self.cpu_seconds = cpu_seconds

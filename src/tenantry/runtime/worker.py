@@ -282,7 +282,8 @@ class Worker:
             self._loop.call_soon_threadsafe(self.peer.log, call, level, message)
 
     def log_exception(self, call: int, error: BaseException) -> None:
-        own = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_runtime(frame.filename)]
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _is_runtime(frame.filename)]
         # A module with a syntax error has no frame, and what is left over are ours and the host's paths.
         head = ["Traceback (most recent call last):\n", *traceback.format_list(own)] if own else []
         text = "".join([*head, *traceback.format_exception_only(error)])
