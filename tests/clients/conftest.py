@@ -85,7 +85,7 @@ class Platform:
         command = [str(Path(sys.executable).with_name("tenantry")), "dev", str(self.project), "--data", str(self.data)]
         with (self.folder / "log").open("ab") as log:
             process = self._process = subprocess.Popen(
-                [*command, "--port", "0", "--control-port", "0"],
+                [*command, "--port", "0", "--control-port", "0", "--s3-port", "0"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,109 @@
+"""`tenantry namespaces`: dispatch namespaces, which hold the customers' Workers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from tenantry.cli import output
+from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+
+__all__ = ["namespaces"]
+
+namespaces = typer.Typer(
+    no_args_is_help=True, help="Dispatch namespaces, and the Workers in them.", rich_markup_mode="rich"
+)
+
+_PATH = "/workers/dispatch/namespaces"
+Name = Annotated[str, typer.Argument(help="The namespace.")]
+
+
+@namespaces.command()
+def create(name: Name, url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+    """Make one.
+
+    [bold]Example[/bold]
+
+      tenantry namespaces create bindings
+    """
+    with connect(url, token, account) as client:
+        made = client.call("POST", _PATH, json={"name": name})
+    _shown(made, f"Made {name}", as_json=as_json)
+
+
+@namespaces.command("list")
+def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+    """List them.
+
+    [bold]Example[/bold]
+
+      tenantry namespaces list
+    """
+    with connect(url, token, account) as client:
+        found = client.call("GET", _PATH)
+    rows = [(each["namespace_name"], each["script_count"], each["created_on"]) for each in found]
+    output.listing(found, ("namespace", "workers", "made"), rows, as_json=as_json)
+
+
+@namespaces.command()
+def workers(name: Name, url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+    """List the Workers in one.
+
+    [bold]Example[/bold]
+
+      tenantry namespaces workers bindings
+    """
+    with connect(url, token, account) as client:
+        found = client.call("GET", f"{_PATH}/{quote(name, safe='')}/scripts")
+    rows = [(each["id"], each["modified_on"], " ".join(each.get("tags") or ())) for each in found]
+    output.listing(found, ("worker", "changed", "tags"), rows, as_json=as_json)
+
+
+@namespaces.command()
+def rename(
+    name: Name,
+    to: Annotated[str, typer.Argument(help="Its new name.")],
+    url: Url = None,
+    token: Token = None,
+    account: Account = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rename one. Bindings that name it by its old name do not find it any more.
+
+    [bold]Example[/bold]
+
+      tenantry namespaces rename bindings customers
+    """
+    with connect(url, token, account) as client:
+        changed = client.call("PUT", f"{_PATH}/{quote(name, safe='')}", json={"name": to})
+    _shown(changed, f"Renamed {name} to {to}", as_json=as_json)
+
+
+@namespaces.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = None,
+    token: Token = None,
+    account: Account = None,
+) -> None:
+    """Delete one, with all Workers in it. Their data stays.
+
+    [bold]Example[/bold]
+
+      tenantry namespaces delete bindings --yes
+    """
+    if not yes:
+        typer.confirm(f"Delete the namespace {name} and all Workers in it?", abort=True, err=True)
+    with connect(url, token, account) as client:
+        client.call("DELETE", f"{_PATH}/{quote(name, safe='')}")
+    output.say(f"Deleted {name}")
+
+
+def _shown(found: object, words: str, *, as_json: bool) -> None:
+    if as_json:
+        output.document(found)
+    else:
+        output.say(words)
