@@ -104,17 +104,17 @@ class Client:
 
     def s3_credentials(self) -> list[dict[str, Any]]:
         """The access keys for S3, without their secrets."""
-        found: list[dict[str, Any]] = self._account("GET", "/r2/s3-credentials")
+        found: list[dict[str, Any]] = self.call("GET", "/r2/s3-credentials")
         return found
 
     def create_s3_credential(self, name: str, permission: str, bucket: str | None) -> dict[str, Any]:
         """`secret_access_key` in it is shown this once."""
         body = {"name": name, "permission": permission, "bucket": bucket}
-        made: dict[str, Any] = self._account("POST", "/r2/s3-credentials", json=body)
+        made: dict[str, Any] = self.call("POST", "/r2/s3-credentials", json=body)
         return made
 
     def revoke_s3_credential(self, access_key_id: str) -> None:
-        self._account("DELETE", f"/r2/s3-credentials/{quote(access_key_id, safe='')}")
+        self.call("DELETE", f"/r2/s3-credentials/{quote(access_key_id, safe='')}")
 
     def database(self, name: str) -> str | None:
         """The id of a D1 database by its name."""

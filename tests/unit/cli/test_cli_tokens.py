@@ -38,7 +38,7 @@ def test_a_tokens_life(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     own = next(each for each in json.loads(out) if each["name"] == "ci")
     assert value not in out
     code, out, _ = run("tokens", "list")
-    assert f"{own['id']}  active  Dispatch Namespace Deploy (dispatch_namespace.bindings)  never  ci\n" in out
+    assert f"{own['id']}\tactive\tDispatch Namespace Deploy (dispatch_namespace.bindings)\tnever\tci\n" in out
 
     code, out, _ = run("tokens", "roll", own["id"])
     assert code == 0
@@ -64,7 +64,7 @@ def test_a_keys_life(run: Run) -> None:
     made = json.loads(out)
     assert made["key"].startswith("tku_")
     _, out, _ = run("keys", "list", "--user", "user1")
-    assert out == f"{made['id']}  {made['created_on']}  user1\n"
+    assert out == f"{made['id']}\t{made['created_on']}\tuser1\n"
     assert run("keys", "list", "--user", "user2")[1] == ""
     assert run("keys", "revoke", made["id"])[0] == 0
     assert run("keys", "revoke", made["id"])[0] == 1
