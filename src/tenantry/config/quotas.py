@@ -6,7 +6,18 @@
     account_bytes = 100_000_000_000
     account_keys = 50_000_000
 
-What is left out has no quota. Bytes are those of keys, values and metadata.
+    [quotas.r2]
+    bucket_bytes = 10_000_000_000
+    bucket_objects = 1_000_000
+    account_bytes = 1_000_000_000_000
+    account_objects = 50_000_000
+
+    [quotas.d1]
+    database_bytes = 500_000_000
+    account_bytes = 5_000_000_000
+
+What is left out has no quota. Bytes are those of keys, values and metadata; of objects and parts of unfinished uploads;
+of databases as `size_after` has them.
 """
 
 from __future__ import annotations
@@ -18,7 +29,7 @@ import msgspec
 
 from tenantry.errors import ConfigError
 
-__all__ = ["KvQuotaFile", "Quotas", "QuotasFile", "ServiceQuota", "parse_quotas"]
+__all__ = ["D1QuotaFile", "KvQuotaFile", "Quotas", "QuotasFile", "R2QuotaFile", "ServiceQuota", "parse_quotas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +52,49 @@ class KvQuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account_bytes: int | None = None
     account_keys: int | None = None
 
+    def quota(self) -> ServiceQuota:
+        return ServiceQuota(self.namespace_bytes, self.namespace_keys, self.account_bytes, self.account_keys)
+
+
+class R2QuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    bucket_bytes: int | None = None
+    bucket_objects: int | None = None
+    account_bytes: int | None = None
+    account_objects: int | None = None
+
+    def quota(self) -> ServiceQuota:
+        return ServiceQuota(self.bucket_bytes, self.bucket_objects, self.account_bytes, self.account_objects)
+
+
+class D1QuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    database_bytes: int | None = None
+    account_bytes: int | None = None
+
+    def quota(self) -> ServiceQuota:
+        return ServiceQuota(resource_bytes=self.database_bytes, account_bytes=self.account_bytes)
+
 
 class QuotasFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table as it stands in a file."""
 
     kv: KvQuotaFile = KvQuotaFile()
+    r2: R2QuotaFile = R2QuotaFile()
+    d1: D1QuotaFile = D1QuotaFile()
 
 
 def parse_quotas(given: QuotasFile, where: str) -> Quotas:
     """Raises ConfigError, which begins with `where`."""
     quotas: dict[str, ServiceQuota] = {}
-    for service, table in (("kv", given.kv),):
-        values = msgspec.structs.astuple(table)
-        for name, value in zip(table.__struct_fields__, values, strict=True):
+    tables: tuple[tuple[str, KvQuotaFile | R2QuotaFile | D1QuotaFile], ...] = (
+        ("kv", given.kv),
+        ("r2", given.r2),
+        ("d1", given.d1),
+    )
+    for service, table in tables:
+        for name, value in msgspec.structs.asdict(table).items():
             if value is not None and value < 0:
                 raise ConfigError(f"{where}.{service}.{name} is {value}, which is below 0")
-        if any(value is not None for value in values):
-            quotas[service] = ServiceQuota(*values)
+        quota = table.quota()
+        if quota != ServiceQuota():
+            quotas[service] = quota
     return quotas

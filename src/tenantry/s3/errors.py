@@ -12,7 +12,7 @@ from typing import Final
 
 from tenantry.errors import BindingError, StorageError, StorageFull, TenantryError
 from tenantry.s3.limits import CLOCK_SKEW_SECONDS_MAX
-from tenantry.services.r2.errors import R2Error
+from tenantry.services.r2.errors import QuotaExceeded, R2Error
 
 __all__ = ["S3Error", "error", "from_binding", "not_implemented"]
 
@@ -63,6 +63,7 @@ _ERRORS: Final[dict[str, tuple[int, str]]] = {
     "NoSuchLifecycleConfiguration": (404, "The lifecycle configuration does not exist"),
     "NoSuchUpload": (404, "The specified multipart upload does not exist."),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold."),
+    "QuotaExceeded": (403, "Your proposed upload exceeds the quota."),
     "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
     "RequestTimeTooSkewed": (
         403,
@@ -119,4 +120,6 @@ def from_binding(failure: BindingError) -> S3Error:
         return error("InternalError")
     if not isinstance(failure, R2Error):  # a TypeError or RangeError: the request has a value of a wrong shape
         return error("InvalidArgument", failure.message)
+    if isinstance(failure, QuotaExceeded):
+        return error("QuotaExceeded", failure.text)
     return error(_BY_NUMBER.get(failure.code, "InvalidRequest"), failure.text)

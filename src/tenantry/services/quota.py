@@ -4,9 +4,10 @@
     growing    writes and uploads in progress: reserved before the first byte, given back when they end
     total      `used` of all resources of the account
 
-A write reserves what it will add, and is refused if `used + growing + it` is more than the resource may hold, or
-`total + growing + it` more than the account may. Between the moment that a write is done and the moment that it gives
-back its reservation it counts twice: a quota is never passed, and a write may be refused that a moment later fits.
+A write reserves all that it brings, and is refused if `used + growing + it` is more than the resource may hold, or
+`total + growing + it` more than the account may. What it replaces is taken off in that sum, but not in what it reserves:
+others may delete that meanwhile. So a write counts twice for as long as it takes: a quota is never passed, and a write
+may be refused that a moment later fits.
 
 `total` is not counted anew at a start. `Totals` keeps what each resource holds in a file of its own, and notes a
 resource down as changing before the first write to it: after a crash only those are asked again.
@@ -14,15 +15,20 @@ resource down as changing before the first write to it: after a crash only those
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from tenantry.errors import TenantryError
 from tenantry.services.totals import Totals
+from tenantry.streams import ByteStream
 
-__all__ = ["UNLIMITED", "Amount", "Limit", "Meter", "Quota", "QuotaPassed", "Reservation"]
+__all__ = ["UNLIMITED", "Amount", "CountedStream", "Limit", "Meter", "Quota", "QuotaPassed", "Reservation"]
+
+_LOOKS_MAX: Final = 8
+"""How often a write looks at what it replaces, while others change the resource, until it counts as nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +85,42 @@ class QuotaPassed(TenantryError):
         self.what = what
 
 
+Replaced = Callable[[], Awaitable[Amount]]
+"""What is there now that a write would take the place of."""
+
+
 class Reservation:
     """Room for one write. `grow` asks for it, at once or as its body comes."""
 
-    __slots__ = ("_meter", "_resource_id", "amount")
+    __slots__ = ("_meter", "_replaced", "_resource_id", "amount")
 
-    def __init__(self, meter: Meter, resource_id: str) -> None:
+    def __init__(self, meter: Meter, resource_id: str, replaced: Replaced | None) -> None:
         self._meter = meter
         self._resource_id = resource_id
+        self._replaced = replaced
         self.amount = Amount()
 
-    def grow(self, growth: Amount) -> None:
+    async def grow(self, growth: Amount) -> None:
         """Raises QuotaPassed, and is then as it was."""
-        self._meter.reserve(self._resource_id, growth)
+        await self._meter.reserve(self._resource_id, growth, self.amount, self._replaced)
         self.amount += growth
+
+
+class CountedStream:
+    """A body of unknown length: room is asked for with every piece."""
+
+    def __init__(self, inner: ByteStream, room: Reservation) -> None:
+        self._inner = inner
+        self._room = room
+        self.length: int | None = None
+
+    async def read(self, size_max: int) -> bytes:
+        data = await self._inner.read(size_max)
+        await self._room.grow(Amount(len(data)))
+        return data
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 @dataclass(slots=True)
@@ -102,10 +130,13 @@ class _Writing:
     used: Amount
     growing: Amount = field(default_factory=Amount)
     writes: int = 0
+    looks: int = 0
+    """How often `used` was asked for."""
 
 
 class Meter:
-    """The quota of one service of one account. Lives on one event loop. A limit of the account needs `totals`."""
+    """The quota of one service of one account. Lives on one event loop. Owns `totals`, which a limit of the account
+    needs."""
 
     def __init__(self, quota: Quota, totals: Totals | None = None) -> None:
         assert quota.account.is_none or totals is not None
@@ -114,25 +145,56 @@ class Meter:
         self._writing: dict[str, _Writing] = {}
         self._growing = Amount()
 
+    @classmethod
+    def open(
+        cls,
+        quota: Quota,
+        file: Path,
+        ask: Callable[[str], Awaitable[Amount]],
+        resources: Callable[[], Iterable[str]],
+        *,
+        durable: bool,
+    ) -> Meter:
+        """With `file` for the totals where the quota needs them. `ask` says what a resource holds, nothing where it is
+        gone, and `resources` which there are: see `Totals`."""
+
+        async def held(resource_id: str) -> tuple[int, int]:
+            amount = await ask(resource_id)
+            return amount.size_bytes, amount.count
+
+        return cls(quota, None if quota.account.is_none else Totals(file, held, resources, durable=durable))
+
+    async def removing(self, resource_id: str) -> None:
+        """Before a resource is removed: after a crash in between it is asked, and holds nothing."""
+        if self._totals is not None:
+            await self._totals.begin(resource_id)
+
+    async def removed(self, resource_id: str) -> None:
+        if self._totals is not None:
+            await self._totals.forget(resource_id)
+
+    async def aclose(self) -> None:
+        """When nobody writes any more."""
+        if self._totals is not None:
+            await self._totals.aclose()
+
     @asynccontextmanager
-    async def writing(self, resource_id: str, usage: Callable[[], Awaitable[Amount]]) -> AsyncIterator[Reservation]:
+    async def writing(
+        self, resource_id: str, usage: Callable[[], Awaitable[Amount]], replaced: Replaced | None = None
+    ) -> AsyncIterator[Reservation]:
         """Around whatever may change what a resource holds. `usage` asks the engine, before and after."""
-        reservation = Reservation(self, resource_id)
+        reservation = Reservation(self, resource_id, replaced)
         if self._totals is not None:
             await self._totals.begin(resource_id)
         used = await usage()
-        if self._totals is not None:
-            self._totals.learn(resource_id, used.size_bytes, used.count)
         writing = self._writing.setdefault(resource_id, _Writing(used))
-        writing.used = used
+        self._learn(resource_id, writing, used)
         writing.writes += 1
         try:
             yield reservation
         finally:
             try:
-                writing.used = await usage()
-                if self._totals is not None:
-                    self._totals.learn(resource_id, writing.used.size_bytes, writing.used.count)
+                self._learn(resource_id, writing, await usage())
             finally:
                 writing.growing -= reservation.amount
                 self._growing -= reservation.amount
@@ -140,14 +202,39 @@ class Meter:
                 if not writing.writes:
                     del self._writing[resource_id]
 
-    def reserve(self, resource_id: str, growth: Amount) -> None:
-        """Values in, decision out. Raises QuotaPassed."""
+    def _learn(self, resource_id: str, writing: _Writing, used: Amount) -> None:
+        writing.used = used
+        writing.looks += 1
+        if self._totals is not None:
+            self._totals.learn(resource_id, used.size_bytes, used.count)
+
+    async def reserve(self, resource_id: str, growth: Amount, before: Amount, replaced: Replaced | None) -> None:
+        """Room for `growth` more of a write that has `before`. Raises QuotaPassed."""
         writing = self._writing[resource_id]
-        if what := self._quota.resource.passed_by(writing.used + writing.growing + growth, growth):
+        try:
+            self._check(writing, growth, growth)
+        except QuotaPassed:
+            if replaced is None:
+                raise
+            freed = await self._freed(writing, replaced)
+            self._check(writing, growth - freed, before + growth - freed)
+        writing.growing += growth
+        self._growing += growth
+
+    async def _freed(self, writing: _Writing, replaced: Replaced) -> Amount:
+        """What a write replaces, which is sure to be part of `used` at the moment of the return."""
+        for _ in range(_LOOKS_MAX):
+            looks = writing.looks
+            freed = await replaced()
+            if writing.looks == looks:
+                return freed
+        return Amount()
+
+    def _check(self, writing: _Writing, growth: Amount, net: Amount) -> None:
+        """Values in, decision out. `net`: what the write adds in all, less what it replaces. Raises QuotaPassed."""
+        if what := self._quota.resource.passed_by(writing.used + writing.growing + growth, net):
             raise QuotaPassed("resource", what)
         if self._totals is not None:
             total = Amount(self._totals.size_bytes, self._totals.count)
-            if what := self._quota.account.passed_by(total + self._growing + growth, growth):
+            if what := self._quota.account.passed_by(total + self._growing + growth, net):
                 raise QuotaPassed("account", what)
-        writing.growing += growth
-        self._growing += growth

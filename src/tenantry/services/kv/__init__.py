@@ -25,9 +25,8 @@ from tenantry.services.kv.limits import BINDINGS_KEPT_MAX, SWEEP_SECONDS
 from tenantry.services.kv.metered import MeteredEngine
 from tenantry.services.kv.model import Entry, Key, KeyPage, Usage
 from tenantry.services.kv.service import Namespace, Page
-from tenantry.services.quota import UNLIMITED, Meter
+from tenantry.services.quota import UNLIMITED, Amount, Meter
 from tenantry.services.snapshot import Snapshot
-from tenantry.services.totals import Totals
 
 __all__ = [
     "SERVICE",
@@ -124,24 +123,23 @@ def _metered(engine: KvEngine, settings: ServiceSettings) -> KvEngine:
     quota = settings.quotas.get("kv", UNLIMITED)
     if quota == UNLIMITED:
         return engine
-    totals = None
-    if not quota.account.is_none:
 
-        async def ask(namespace_id: str) -> tuple[int, int]:
-            try:
-                usage = await engine.store(namespace_id).usage()
-            except NamespaceGone:
-                return 0, 0
-            return usage.size_bytes, usage.keys
+    async def ask(namespace_id: str) -> Amount:
+        try:
+            usage = await engine.store(namespace_id).usage()
+        except NamespaceGone:
+            return Amount()
+        return Amount(usage.size_bytes, usage.keys)
 
-        folder = settings.folder / "kv"
-        totals = Totals(
-            settings.folder / "kv.totals",
-            ask,
-            lambda: [file.name.removesuffix(FILE_SUFFIX) for file in folder.glob(f"*{FILE_SUFFIX}")],
-            durable=settings.durability == "full",
-        )
-    return MeteredEngine(engine, Meter(quota, totals), totals)
+    folder = settings.folder / "kv"
+    meter = Meter.open(
+        quota,
+        settings.folder / "kv.totals",
+        ask,
+        lambda: [file.name.removesuffix(FILE_SUFFIX) for file in folder.glob(f"*{FILE_SUFFIX}")],
+        durable=settings.durability == "full",
+    )
+    return MeteredEngine(engine, meter)
 
 
 def _check_id(resource_id: str) -> None:

@@ -9,31 +9,26 @@ from tenantry.services.kv.engine import KvEngine, KvStore, Late
 from tenantry.services.kv.errors import Reason, refused
 from tenantry.services.kv.limits import METADATA_BYTES_MAX
 from tenantry.services.kv.model import Entry, KeyPage, Usage
-from tenantry.services.quota import Amount, Meter, QuotaPassed, Reservation
-from tenantry.services.totals import Totals
+from tenantry.services.quota import Amount, CountedStream, Meter, QuotaPassed
 from tenantry.streams import ByteStream
 
 __all__ = ["MeteredEngine"]
 
 
 class MeteredEngine:
-    """See `engine.KvEngine`. Owns `engine` and `totals`."""
+    """See `engine.KvEngine`. Owns `engine` and `meter`."""
 
-    def __init__(self, engine: KvEngine, meter: Meter, totals: Totals | None) -> None:
+    def __init__(self, engine: KvEngine, meter: Meter) -> None:
         self._engine = engine
         self._meter = meter
-        self._totals = totals
 
     def store(self, namespace_id: str) -> KvStore:
         return _MeteredStore(self._engine.store(namespace_id), namespace_id, self._meter)
 
     async def delete(self, namespace_id: str) -> None:
-        # Noted down as changing first: after a crash in between it is asked, and holds nothing.
-        if self._totals is not None:
-            await self._totals.begin(namespace_id)
+        await self._meter.removing(namespace_id)
         await self._engine.delete(namespace_id)
-        if self._totals is not None:
-            await self._totals.forget(namespace_id)
+        await self._meter.removed(namespace_id)
 
     async def sweep(self, now: int) -> None:
         # What a sweep frees is known to the account with the next write to the namespace.
@@ -41,8 +36,7 @@ class MeteredEngine:
 
     async def aclose(self) -> None:
         await self._engine.aclose()
-        if self._totals is not None:
-            await self._totals.aclose()
+        await self._meter.aclose()
 
 
 class _MeteredStore:
@@ -59,18 +53,17 @@ class _MeteredStore:
     async def put(
         self, key: bytes, value: bytes | ByteStream, expiration: int | None, metadata: Late, now: int
     ) -> None:
+        async def replaced() -> Amount:
+            return await self._entry(key, now)
+
         with _refusals():
-            async with self._meter.writing(self._id, self._amount) as room:
-                replaced = await self._entry_bytes(key, now)
+            async with self._meter.writing(self._id, self._amount, replaced) as room:
                 # Metadata that is not known yet counts as if it were as long as it may be.
                 added = METADATA_BYTES_MAX if callable(metadata) else len(metadata or b"")
                 length = len(value) if isinstance(value, bytes) else value.length
-                if replaced is None:
-                    room.grow(Amount(len(key) + added + (length or 0), 1))
-                else:
-                    room.grow(Amount(added + (length or 0) - replaced))
+                await room.grow(Amount(len(key) + added + (length or 0), 1))
                 if length is None and not isinstance(value, bytes):
-                    value = _CountedStream(value, room)
+                    value = CountedStream(value, room)
                 await self._store.put(key, value, expiration, metadata, now)
 
     async def delete(self, key: bytes, now: int) -> None:
@@ -90,31 +83,14 @@ class _MeteredStore:
         usage = await self._store.usage()
         return Amount(usage.size_bytes, usage.keys)
 
-    async def _entry_bytes(self, key: bytes, now: int) -> int | None:
-        """What would be freed by replacing the entry, without its key; None where there is none."""
+    async def _entry(self, key: bytes, now: int) -> Amount:
+        """What would be freed by replacing the entry."""
         entry = await self._store.get(key, now)
         if entry is None:
-            return None
+            return Amount()
         if not isinstance(entry.value, bytes):
             await entry.value.aclose()
-        return entry.size_bytes + len(entry.metadata or b"")
-
-
-class _CountedStream:
-    """A value of unknown length: room is asked for with every piece."""
-
-    def __init__(self, inner: ByteStream, room: Reservation) -> None:
-        self._inner = inner
-        self._room = room
-        self.length: int | None = None
-
-    async def read(self, size_max: int) -> bytes:
-        data = await self._inner.read(size_max)
-        self._room.grow(Amount(len(data)))
-        return data
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+        return Amount(len(key) + entry.size_bytes + len(entry.metadata or b""), 1)
 
 
 @contextmanager

@@ -14,15 +14,17 @@ from typing import Final
 
 from tenantry.errors import ConfigError
 from tenantry.services import Binding, ServiceSettings
+from tenantry.services.quota import UNLIMITED, Amount, Meter
 from tenantry.services.r2.backup import back_up
 from tenantry.services.r2.binding import R2Binding
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.engines.files import FilesEngine
+from tenantry.services.r2.metered import MeteredEngine, amount_of
 from tenantry.services.r2.service import BucketRules, Clock, system_clock
 from tenantry.services.r2.sweeper import Sweeper
 from tenantry.services.snapshot import Snapshot
 
-__all__ = ["SERVICE", "R2Service", "R2ServiceFactory"]
+__all__ = ["SERVICE", "R2Service", "R2ServiceFactory", "metered"]
 
 _RESOURCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
@@ -73,6 +75,26 @@ def _checked(resource_id: str) -> str:
     return resource_id
 
 
+def metered(engine: Engine, settings: ServiceSettings) -> Engine:
+    """The engine under the account's quota, if it has one. Whoever has it closes it."""
+    quota = settings.quotas.get("r2", UNLIMITED)
+    if quota == UNLIMITED:
+        return engine
+
+    async def ask(name: str) -> Amount:
+        return amount_of(await engine.bucket(name).usage())
+
+    folder = settings.folder / "r2"
+    meter = Meter.open(
+        quota,
+        settings.folder / "r2.totals",
+        ask,
+        lambda: [each.name for each in folder.glob("[!.]*") if each.is_dir()],
+        durable=settings.durability == "full",
+    )
+    return MeteredEngine(engine, meter)
+
+
 class R2ServiceFactory:
     """What the entry point names."""
 
@@ -80,7 +102,8 @@ class R2ServiceFactory:
     binding_types: dict[str, str] = {"r2_bucket": "bucket_name"}  # noqa: RUF012 - the protocol says dict
 
     def __call__(self, settings: ServiceSettings) -> R2Service:
-        service = R2Service(FilesEngine(settings.folder / self.name, durable=settings.durability == "full"))
+        engine = FilesEngine(settings.folder / self.name, durable=settings.durability == "full")
+        service = R2Service(metered(engine, settings))
         # Who makes services without a loop, as a generator of documents does, wants to look at them only.
         with suppress(RuntimeError):
             service.start_sweeping()

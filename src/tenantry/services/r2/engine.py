@@ -29,7 +29,7 @@ from tenantry.services.r2.model import (
 from tenantry.services.r2.settings import BucketSettings
 from tenantry.streams import ByteStream
 
-__all__ = ["Assembly", "Bucket", "Choose", "Engine", "PutRequest", "StagedBody"]
+__all__ = ["Assembly", "Bucket", "Choose", "Destination", "Engine", "PutRequest", "StagedBody"]
 
 Choose = Callable[[ObjectRecord], Window | None]
 """Says which of the stored bytes of the object that was found are wanted; None for none of them. May raise; is pure.
@@ -64,6 +64,19 @@ class Assembly:
     uploaded_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a body will be: the object of a key, or the part `part_number` of an upload. For those who count.
+
+    `size` is what its owner sees of it, which is less than the staged bytes where they are sealed; None if unknown.
+    """
+
+    key: str
+    size: int | None
+    upload_id: str = ""
+    part_number: int = 0
+
+
 class StagedBody(Protocol):
     """Bytes that an engine has, whole and hashed, and that no key names yet.
 
@@ -92,11 +105,18 @@ class Bucket(Protocol):
         """
         ...
 
-    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+    async def stage(
+        self,
+        stream: ByteStream,
+        size: int | None,
+        algorithms: Collection[str],
+        destination: Destination | None = None,
+    ) -> StagedBody:
         """Takes in exactly `size` bytes (None: all there are); memory stays flat however many they are. The caller
         closes the stream.
 
-        Raises StreamError when the stream ends early, goes on after `size` bytes, or breaks off; nothing is kept then.
+        Raises StreamError when the stream ends early, goes on after `size` bytes, or breaks off, and QuotaPassed where
+        there is a quota: nothing is kept then. `destination` changes nothing of what is stored.
         """
         ...
 

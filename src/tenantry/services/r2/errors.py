@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from tenantry.errors import BindingError, StorageError, StorageFull
+from tenantry.services.quota import QuotaPassed
 
 __all__ = [
     "BucketGone",
+    "QuotaExceeded",
     "R2Error",
     "checksum_mismatch",
     "r2_error",
@@ -93,6 +95,18 @@ class R2Error(BindingError):
 def r2_error(action: str, code: int) -> R2Error:
     """The error of `action` with one of R2's codes."""
     return R2Error(action, _TEXTS[code], code)
+
+
+class QuotaExceeded(R2Error):
+    """More than the bucket or the account may hold. R2 has no quotas, hence no words for them: the code is that of a
+    body that is too large."""
+
+    def __init__(self, action: str, passed: QuotaPassed) -> None:
+        whose = "bucket" if passed.whose == "resource" else "account"
+        what = "bytes" if passed.what == "bytes" else "objects"
+        super().__init__(
+            action, f"Your proposed upload exceeds the quota: more {what} than the {whose} may hold.", 100100
+        )
 
 
 _LABELS: Final = {

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import msgspec
 
 from tenantry.errors import StreamError
+from tenantry.services.quota import QuotaPassed
 from tenantry.services.r2.checksums import Checksum
 from tenantry.services.r2.cursor import open_cursor_untrusted, seal_cursor
-from tenantry.services.r2.engine import Assembly, Bucket, PutRequest, StagedBody
-from tenantry.services.r2.errors import checksum_mismatch, r2_error, type_error
+from tenantry.services.r2.engine import Assembly, Bucket, Destination, PutRequest, StagedBody
+from tenantry.services.r2.errors import QuotaExceeded, checksum_mismatch, r2_error, type_error
 from tenantry.services.r2.lifecycle import due_objects, due_uploads, object_prefixes
 from tenantry.services.r2.limits import (
     DELETE_KEYS_MAX,
@@ -137,7 +138,7 @@ class BucketRules:
         cipher = None
         if options.ssec_key is not None and metadata.encryption is not None:
             cipher = Cipher(options.ssec_key, metadata.encryption)
-        body, digests = await self._take_in("put", value, size, options.checksums, cipher)
+        body, digests = await self._take_in("put", value, Destination(key, size), options.checksums, cipher)
         checksums = {"md5": digests["md5"]}
         checksums |= {one.algorithm: digests[one.algorithm] for one in options.checksums if one.stored}
         request = PutRequest(
@@ -167,25 +168,28 @@ class BucketRules:
         self,
         action: str,
         value: bytes | ByteStream,
-        size: int | None,
+        destination: Destination,
         checksums: Sequence[Checksum],
         cipher: Cipher | None,
     ) -> tuple[StagedBody, Mapping[str, bytes]]:
         """The body, sealed if there is a cipher, and the digests of what it was before: as its sender says they are."""
         algorithms = {one.algorithm for one in checksums}
         stream = BytesStream(value) if isinstance(value, bytes) else value
+        size = destination.size
         try:
             if cipher is None:
-                body = await self._bucket.stage(stream, size, algorithms)
+                body = await self._bucket.stage(stream, size, algorithms, destination)
                 digests = body.digests
             else:
                 assert size is not None
                 sealing = SealingStream(stream, size, cipher, algorithms)
                 assert sealing.length is not None
-                body = await self._bucket.stage(sealing, sealing.length, ())
+                body = await self._bucket.stage(sealing, sealing.length, (), destination)
                 digests = sealing.digests
         except StreamError as error:
             raise r2_error(action, 10013) from error
+        except QuotaPassed as error:
+            raise QuotaExceeded(action, error) from error
         try:
             _compare(action, checksums, digests)
         except BaseException:
@@ -254,7 +258,7 @@ class BucketRules:
         algorithm = upload.checksum_algorithm
         if algorithm is not None and algorithm not in {one.algorithm for one in checksums}:
             checksums += (Checksum(algorithm),)
-        body, digests = await self._take_in(action, value, size, checksums, cipher)
+        body, digests = await self._take_in(action, value, Destination(key, size, upload_id, number), checksums, cipher)
         checksum = b"" if algorithm is None else digests[algorithm]
         part = PartRecord(number, secrets.token_hex(32), digests["md5"], size, self._clock(), checksum)
         if not await self._bucket.put_part(upload_id, part, body):
@@ -288,7 +292,10 @@ class BucketRules:
             metadata = joined_metadata(upload, chosen, part_checksums or {}, checksum)
             return Assembly(chosen, metadata, multipart_etag(chosen), _version(), self._clock())
 
-        record = await self._bucket.complete_upload(upload_id, assemble)
+        try:
+            record = await self._bucket.complete_upload(upload_id, assemble)
+        except QuotaPassed as error:  # it is one object more
+            raise QuotaExceeded(action, error) from error
         if record is None:
             raise r2_error(action, 10024)
         return record

@@ -35,9 +35,12 @@ class Service:
         return Amount(sum(values.values()), len(values))
 
     async def put(self, resource: str, key: str, size: int, gate: asyncio.Event | None = None) -> None:
-        async with self.meter.writing(resource, lambda: self.usage(resource)) as room:
+        async def replaced() -> Amount:
             before = self.stored.get(resource, {}).get(key)
-            room.grow(Amount(size - (before or 0), int(before is None)))
+            return Amount() if before is None else Amount(before, 1)
+
+        async with self.meter.writing(resource, lambda: self.usage(resource), replaced) as room:
+            await room.grow(Amount(size, 1))
             if gate is not None:
                 await gate.wait()
             self.stored.setdefault(resource, {})[key] = size

@@ -11,7 +11,7 @@ import msgspec
 
 from tenantry.errors import StreamError
 from tenantry.services.r2.checksums import digest_of
-from tenantry.services.r2.engine import Assembly, Bucket, Choose, PutRequest, StagedBody
+from tenantry.services.r2.engine import Assembly, Bucket, Choose, Destination, PutRequest, StagedBody
 from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.limits import READ_BYTES_MAX
 from tenantry.services.r2.listing import list_page
@@ -130,7 +130,13 @@ class _MemoryBucket:
             return record, None, None
         return record, window, BytesStream(data[window.offset : window.offset + window.length])
 
-    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+    async def stage(
+        self,
+        stream: ByteStream,
+        size: int | None,
+        algorithms: Collection[str],
+        destination: Destination | None = None,
+    ) -> StagedBody:
         contents = self._contents
         chunks: list[bytes] = []
         received = 0

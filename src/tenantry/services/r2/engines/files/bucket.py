@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
-from tenantry.services.r2.engine import Assembly, Choose, PutRequest, StagedBody
+from tenantry.services.r2.engine import Assembly, Choose, Destination, PutRequest, StagedBody
 from tenantry.services.r2.engines.files.failures import storage_errors
 from tenantry.services.r2.engines.files.index import IndexWriter, Placement, Segment
 from tenantry.services.r2.engines.files.opened import OpenBucket
@@ -116,7 +116,13 @@ class FilesBucket:
             # No await since the look-up: see shelf.py.
             return record, window, _stream(opened, placement, window)
 
-    async def stage(self, stream: ByteStream, size: int | None, algorithms: Collection[str]) -> StagedBody:
+    async def stage(
+        self,
+        stream: ByteStream,
+        size: int | None,
+        algorithms: Collection[str],
+        destination: Destination | None = None,
+    ) -> StagedBody:
         if size is not None and size <= INLINE_OBJECT_BYTES_MAX:
             return _InlineBody(await read_exactly(stream, size), algorithms)
         return await self._stage_file(stream, size, algorithms)
