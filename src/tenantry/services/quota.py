@@ -5,9 +5,9 @@
     total      `used` of all resources of the account
 
 A write reserves all that it brings, and is refused if `used + growing + it` is more than the resource may hold, or
-`total + growing + it` more than the account may. What it replaces is taken off in that sum, but not in what it reserves:
-others may delete that meanwhile. So a write counts twice for as long as it takes: a quota is never passed, and a write
-may be refused that a moment later fits.
+`total + growing + it` more than the account may. What it replaces is taken off in that sum, but not in what it
+reserves: others may delete that meanwhile. So a write counts twice for as long as it takes: a quota is never passed,
+and a write may be refused that a moment later fits.
 
 `total` is not counted anew at a start. `Totals` keeps what each resource holds in a file of its own, and notes a
 resource down as changing before the first write to it: after a crash only those are asked again.
@@ -163,6 +163,13 @@ class Meter:
             return amount.size_bytes, amount.count
 
         return cls(quota, None if quota.account.is_none else Totals(file, held, resources, durable=durable))
+
+    @property
+    def left_bytes(self) -> int:
+        """What the account may still hold, at this moment. The quota has a limit for it."""
+        assert self._totals is not None
+        assert self._quota.account.size_bytes is not None
+        return max(0, self._quota.account.size_bytes - self._totals.size_bytes - self._growing.size_bytes)
 
     async def removing(self, resource_id: str) -> None:
         """Before a resource is removed: after a crash in between it is asked, and holds nothing."""

@@ -11,6 +11,7 @@ that is missing (a backup that was put back, a quota that is new) is made by ask
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, Final, cast
 import apsw
 
 __all__ = ["Totals"]
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
 CREATE TABLE held (
@@ -40,6 +43,7 @@ _SET: Final = """
     INSERT INTO held VALUES (?, ?, ?, ?) ON CONFLICT (resource)
     DO UPDATE SET bytes = excluded.bytes, count = excluded.count, changing = excluded.changing
 """
+_KEEP: Final = "INSERT INTO held VALUES (?, 0, 0, 0) ON CONFLICT (resource) DO UPDATE SET changing = 0"
 _FORGET: Final = "DELETE FROM held WHERE resource = ?"
 
 Held = tuple[int, int]
@@ -112,8 +116,13 @@ class Totals:
         new = await self._run(self._connect)
         try:
             for resource_id in list(self._resources()) if new else await self._run(self._changing):
-                held = await self._ask(resource_id)
-                await self._run(self._set, resource_id, held)
+                try:
+                    held = await self._ask(resource_id)
+                except Exception:  # noqa: BLE001  # one that is broken does not keep the others from being written
+                    _log.exception("%s cannot be asked what it holds: it counts as noted last", resource_id)
+                    await self._run(self._keep, resource_id)
+                else:
+                    await self._run(self._set, resource_id, held)
             if new:
                 await self._run(self._name)
             self.size_bytes, self.count = await self._run(self._sum)
@@ -170,6 +179,9 @@ class Totals:
 
     def _set(self, resource_id: str, held: Held) -> None:
         self._connection.execute(_SET, (resource_id, *held, 0))
+
+    def _keep(self, resource_id: str) -> None:
+        self._connection.execute(_KEEP, (resource_id,))
 
     def _sum(self) -> Held:
         return cast("Held", self._connection.execute(_SUM).fetchall()[0])

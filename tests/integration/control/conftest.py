@@ -17,6 +17,7 @@ from tenantry.config.deployment import DeployedWorker
 from tenantry.control import BundleStore, Store, create_app
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
+from tenantry.services.quota import Quota
 
 
 class FakeWatch:
@@ -98,13 +99,14 @@ class Control:
 
 
 @asynccontextmanager
-async def running_control(tmp_path: Path) -> AsyncIterator[Control]:
+async def running_control(tmp_path: Path, quotas: Mapping[str, Quota] | None = None) -> AsyncIterator[Control]:
     store = Store(tmp_path / "control.db", durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id
     token = store.tokens.issue(account, "test")[1]
-    services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
+    settings = ServiceSettings(tmp_path / "accounts" / account, "process", quotas=quotas or {})
+    services = InstalledServices(settings)
     app = create_app(store, bundles, deployments, services, FakeWatch())
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types
     async with httpx.AsyncClient(

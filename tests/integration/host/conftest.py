@@ -117,8 +117,8 @@ class Platform:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
     """A test module's `HOST_OPTIONS` are what its host is made with beside the usual; `make_worker_site` fills a folder
-    with the packages that its Workers may import; `install_services` puts services in the place of those that are
-    installed.
+    with the packages that its Workers may import; `QUOTAS` are the account's; `install_services` puts services in the
+    place of those that are installed.
     """
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o755)
@@ -132,7 +132,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     runtime = PythonRuntime(python_policy(data, "strict", worker_site, sockets=sockets))
     await runtime.open()
     made: list[Platform] = []
-    settings = ServiceSettings(data / "accounts" / "account", "process")
+    settings = ServiceSettings(data / "accounts" / "account", "process", quotas=getattr(request.module, "QUOTAS", {}))
     services = InstalledServices(settings)
     if hasattr(request.module, "install_services"):
         request.module.install_services(services, settings)

@@ -19,7 +19,7 @@ from tenantry.config import identity, installation, platform, wrangler, wrangler
 from tenantry.config.egress import EgressFile
 from tenantry.config.kv import KvNamespaceFile
 from tenantry.config.plans import PlanFile
-from tenantry.config.quotas import KvQuotaFile, QuotasFile
+from tenantry.config.quotas import D1QuotaFile, KvQuotaFile, QuotasFile, R2QuotaFile
 from tenantry.control import BundleStore, Store, create_app, metadata
 from tenantry.errors import InvocationError
 from tenantry.gateway import app as gateway
@@ -123,6 +123,8 @@ def test_the_keys_of_a_platform_file(reference: dict[str, str]) -> None:
         "kv_namespace": KvNamespaceFile,
         "quotas": QuotasFile,
         "kv": KvQuotaFile,
+        "r2": R2QuotaFile,
+        "d1": D1QuotaFile,
     }
     assert written == {name: {field.name for field in msgspec.structs.fields(kind)} for name, kind in kinds.items()}
 

@@ -21,8 +21,10 @@ from botocore.credentials import Credentials
 from tenantry.errors import StorageError, StorageFull
 from tenantry.s3 import BucketEntry, Credential, Permission, S3Endpoint
 from tenantry.s3.limits import HEADER_BYTES_MAX, TARGET_BYTES_MAX
+from tenantry.services.quota import Limit, Meter, Quota
 from tenantry.services.r2.engines.memory import MemoryEngine
 from tenantry.services.r2.errors import BucketGone
+from tenantry.services.r2.metered import MeteredEngine
 from tenantry.services.r2.options import GetOptions, PutOptions
 from tenantry.services.r2.service import BucketRules
 
@@ -503,3 +505,29 @@ async def test_a_preflight_needs_no_signature_and_tells_strangers_nothing(server
     answers = [await server.send(Raw("OPTIONS", target, asks)) for target in ("/bucket/k", "/never/k", "/")]
 
     assert {(answer.status, answer.body) for answer in answers} == {(403, answers[0].body)}
+
+
+# Quotas
+
+
+async def test_what_passes_a_quota_is_refused_in_s3s_form(server: Server) -> None:
+    engine = MeteredEngine(server.engine, Meter(Quota(Limit(1_000, 2))))
+    server.rules = lambda name: BucketRules(engine.bucket(name))  # type: ignore[method-assign]
+    server.endpoint = S3Endpoint(FakeDirectory(), server.rules, domains=["s3.test"])
+
+    assert (await server.send(signed("PUT", "/bucket/k", bytes(600)))).status == 200
+    for refused in (
+        await server.send(signed("PUT", "/bucket/j", bytes(401))),
+        await server.send(signed("PUT", "/bucket/copy", x_amz_copy_source="/bucket/k")),
+    ):
+        assert (refused.status, refused.code) == (403, "QuotaExceeded")
+        assert b"more bytes than the bucket may hold" in refused.body
+    assert (await server.send(signed("PUT", "/bucket/j", bytes(400)))).status == 200
+    refused = await server.send(signed("PUT", "/bucket/i", b""))
+    assert (refused.status, refused.code) == (403, "QuotaExceeded")
+    begun = await server.send(signed("POST", "/bucket/u?uploads="))
+    upload = begun.body.partition(b"<UploadId>")[2].partition(b"</UploadId>")[0].decode()
+    refused = await server.send(signed("PUT", f"/bucket/u?partNumber=1&uploadId={upload}", b"x"))
+    assert (refused.status, refused.code) == (403, "QuotaExceeded")
+    assert (await server.send(signed("DELETE", "/bucket/j"))).status == 204
+    assert (await server.send(signed("PUT", f"/bucket/u?partNumber=1&uploadId={upload}", b"x"))).status == 200

@@ -22,7 +22,7 @@ from tenantry.services.d1.encoding import (
 )
 from tenantry.services.d1.engine import Restored, Session
 from tenantry.services.d1.errors import PastUnknown, QueryFailed, d1_error, exec_error
-from tenantry.services.d1.model import Statement
+from tenantry.services.d1.model import Room, Statement
 from tenantry.streams import ByteStream, is_byte_stream, read_all
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class D1Binding:
         wanted = time
         oldest = self._service.check_past(wanted if bookmark is None else None)
 
-        def restore(session: Session) -> Restored:
+        def restore(session: Session, room: Room | None) -> Restored:
             try:
                 # The state of then may be of a commit long before.
                 if bookmark is not None and wanted < session.state_at(oldest):
@@ -96,9 +96,9 @@ class D1Binding:
             except PastUnknown:
                 if wanted < oldest and wanted != 0:
                     raise
-            return session.restore(wanted)
+            return session.restore(wanted, room)
 
-        restored = await self._service.database(self._resource_id).perform(restore)
+        restored = await self._service.database(self._resource_id).restore(restore)
         return (
             bookmarks.encode(self._resource_id, restored.state),
             bookmarks.encode(self._resource_id, restored.previous),

@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Engine, Session
 from tenantry.services.d1.errors import PastUnknown, QueryFailed
-from tenantry.services.d1.model import Call, Rows, Statement
+from tenantry.services.d1.metered import MeteredCalls
+from tenantry.services.d1.model import Call, Room, Rows, Statement
 from tenantry.services.d1.threads import Threads
 
 __all__ = ["Database"]
@@ -37,8 +38,11 @@ T = TypeVar("T")
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Waiting(Call):
     future: asyncio.Future[None]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whatever became of it, the thread has left it; also when nobody waits for the answer."""
 
     def answer(self, failure: QueryFailed | None) -> None:
+        self.ended.set()
         if not self.future.done():
             if failure is None:
                 self.future.set_result(None)
@@ -52,8 +56,10 @@ class _Task:
 
     function: Callable[[Session], object]
     future: asyncio.Future[Any]  # Any: what `function` gives
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, failure: QueryFailed | None, result: object = None) -> None:
+        self.ended.set()
         if not self.future.done():
             if failure is None:
                 self.future.set_result(result)
@@ -71,12 +77,16 @@ class Database:
         threads: Threads,
         on_change: Callable[[Database], None],
         stuck_seconds: float,
+        metered: MeteredCalls | None = None,
     ) -> None:
         self.resource_id = resource_id
         self._engine = engine
         self._threads = threads
         self._on_change = on_change
         self._stuck_seconds = stuck_seconds
+        self._metered = metered
+        self.preparing = 0
+        """Calls that are about to be queued: it must not be evicted."""
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting | _Task] = deque()
         self._unanswered: set[_Waiting | _Task] = set()
@@ -117,22 +127,52 @@ class Database:
         call = _Waiting(
             statements, rows, seconds_max, sql_bytes_max, bookmarked=bookmarked, future=self._loop.create_future()
         )
+        if self._metered is None:
+            await self._answered(call)
+            return call.state
+        async with self._room(self._metered) as call.room:
+            await self._answered(call)
+        return call.state
+
+    async def _answered(self, call: _Waiting) -> None:
         self._enqueue(call)
         try:
             await call.future
         except asyncio.CancelledError:
             call.canceled = True
+            if call.room is not None:
+                await call.ended.wait()  # it may still be committed, and until then it has its room
             raise
-        return call.state
 
-    async def perform(self, function: Callable[[Session], T]) -> T:
+    @asynccontextmanager
+    async def _room(self, metered: MeteredCalls) -> AsyncIterator[Room]:
+        self.preparing += 1
+        try:
+            async with metered.room(self.resource_id) as room:
+                yield room
+        finally:
+            self.preparing -= 1
+
+    async def restore(self, function: Callable[[Session, Room | None], T]) -> T:
+        """As `perform`, for what may make the database larger."""
+        if self._metered is None:
+            return await self.perform(lambda session: function(session, None))
+        async with self._room(self._metered) as room:
+            return await self.perform(lambda session: function(session, room), stay=True)
+
+    async def perform(self, function: Callable[[Session], T], *, stay: bool = False) -> T:
         """Calls `function` with the session, in a thread, after the calls before. Raises `QueryFailed`.
 
-        It runs to its end even if the caller leaves.
+        It runs to its end even if the caller leaves, which it cannot before with `stay`.
         """
         task = _Task(function, self._loop.create_future())
         self._enqueue(task)
-        result: T = await task.future
+        try:
+            result: T = await task.future
+        except asyncio.CancelledError:
+            if stay:
+                await task.ended.wait()
+            raise
         return result
 
     def _enqueue(self, item: _Waiting | _Task) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from tenantry.services.d1.model import Call, DumpOptions
+from tenantry.services.d1.model import Call, DumpOptions, Room
 
 __all__ = ["Applied", "Engine", "Restored", "Session", "Settle"]
 
@@ -59,9 +59,10 @@ class Session(Protocol):
         before it was written first. Raises `PastUnknown` when the past does not reach so far back.
         """
 
-    def restore(self, time: int) -> Restored:
+    def restore(self, time: int, room: Room | None = None) -> Restored:
         """Makes the database what it was at `time`, as one commit that can itself be undone. Raises `PastUnknown` and
-        `QueryFailed`; then the database is as it was. The session is to be opened anew.
+        `QueryFailed`, also where it would be too large; then the database is as it was. The session is to be opened
+        anew.
         """
 
     def watch(self, now: float) -> float:
@@ -95,6 +96,9 @@ class Engine(Protocol):
         """Bytes of the database as its last commit left it (`size_after` of a result), without its past. 0 when it was
         never written. Cheap enough to be asked before each write.
         """
+
+    def resource_ids(self) -> Sequence[str]:
+        """The databases that were written, in any order."""
 
     def dump(self, resource_id: str, target: BinaryIO, options: DumpOptions, stop: Callable[[], bool]) -> None:
         """Writes the database as SQL, in one consistent state, while calls go on.

@@ -41,6 +41,10 @@ OVERLOADED: Final = "D1 DB is overloaded. Too many requests queued."
 TIMED_OUT: Final = "D1 DB storage operation exceeded timeout which caused object to be reset."
 OUT_OF_MEMORY: Final = "D1 DB's isolate exceeded its memory limit and was reset."
 DATABASE_FULL: Final = "Exceeded maximum DB size."
+ACCOUNT_FULL: Final = (
+    "Your account has exceeded D1's maximum account storage limit. Delete databases that are not needed, or ask the "
+    "operator of this platform for more."
+)
 DISK_FULL: Final = "database or disk is full: SQLITE_FULL"
 STORAGE_FAILED: Final = "Internal error in D1 DB storage caused object to be reset."
 STARTUP_FAILED: Final = "Internal error while starting up D1 DB storage caused object to be reset."

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from tenantry.services.d1 import limits
 from tenantry.services.d1.errors import QueryFailed
 
-__all__ = ["Call", "DumpOptions", "Effects", "Rows", "SqlValue", "Statement"]
+__all__ = ["Call", "DumpOptions", "Effects", "Room", "Rows", "SqlValue", "Statement"]
 
 SqlValue: TypeAlias = float | str | bytes | None
 """What is bound to a parameter. D1 binds every number as a double; integers come only out of SQLite."""
@@ -66,6 +66,16 @@ class Rows(Protocol):
         """The statement is done."""
 
 
+class Room(Protocol):
+    """What a call may add to its database where the account has a quota. Used in the engine's thread."""
+
+    left_bytes: int
+    """What there was when the call came: more than that need not be tried."""
+
+    def take(self, size_bytes: int) -> None:
+        """Asks for so much in all, before it is committed. May block. Raises `QueryFailed`."""
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """Statements that take effect together or not at all, and what became of them.
@@ -86,5 +96,7 @@ class Call:
     failure: QueryFailed | None = None
     canceled: bool = False
     """Nobody waits for the answer any more. Set from the event loop at any time; only ever turns true."""
+    room: Room | None = None
+    """None: as much as the database may hold."""
     alone: bool = field(default=False)
     """Must not share a transaction: it kept others waiting, or one of a shared transaction broke it."""

@@ -23,8 +23,10 @@ from tenantry.services.d1.database import Database
 from tenantry.services.d1.engine import Engine
 from tenantry.services.d1.engines.files import FileEngine
 from tenantry.services.d1.errors import PastUnknown, d1_error
+from tenantry.services.d1.metered import MeteredCalls, account_meter
 from tenantry.services.d1.threads import Threads
 from tenantry.services.d1.transfers import Transfers
+from tenantry.services.quota import UNLIMITED, Meter
 
 __all__ = ["D1Service"]
 
@@ -46,15 +48,18 @@ class D1Service:
         thread_count: int = limits.THREADS_DEFAULT,
         wall_clock: Callable[[], int] = time.time_ns,
         spool: Path | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`wall_clock` gives nanoseconds since 1970. `spool` is a folder for exports and imports, made when it is
-        needed; without one there are none.
+        needed; without one there are none. `meter` is of the account's quota, if it has one, and is closed with it.
         """
         self.transfers = Transfers(self, spool)
         self._wall_clock = wall_clock
         self.query_seconds_max = query_seconds_max
         self.result_bytes_max = result_bytes_max
         self.engine = engine
+        self._meter = meter
+        self._metered = None if meter is None else MeteredCalls(engine, meter)
         self._stuck_seconds = stuck_seconds
         self._drain_seconds = drain_seconds
         self._open_databases_max = open_databases_max
@@ -70,8 +75,15 @@ class D1Service:
         if settings.durability not in ("full", "process"):
             raise ConfigError(f"durability is {settings.durability!r}; it may be 'full' or 'process'")
         folder = Path(settings.folder) / "d1"
+        durable = settings.durability == "full"
+        quota = settings.quotas.get("d1", UNLIMITED)
+        database_bytes_max = limits.DATABASE_BYTES_MAX
+        if quota.resource.size_bytes is not None:
+            database_bytes_max = min(database_bytes_max, quota.resource.size_bytes)
+        engine = FileEngine(folder, durable=durable, database_bytes_max=database_bytes_max)
         # A name that no database can have.
-        return cls(FileEngine(folder, durable=settings.durability == "full"), spool=folder / ".transfers")
+        spool = folder / ".transfers"
+        return cls(engine, spool=spool, meter=account_meter(engine, quota, folder.with_name("d1.totals"), durable))
 
     def open(self, resource_id: str) -> D1Binding:
         if len(resource_id) > limits.RESOURCE_ID_CHARACTERS_MAX or not _SAFE_ID.fullmatch(resource_id):
@@ -86,7 +98,11 @@ class D1Service:
             if database is not None and not await database.aclose(drain_seconds=0.0):
                 raise BindingError(f"D1_ERROR: {errors.TIMED_OUT}")
             self._databases.pop(resource_id, None)
+            if self._meter is not None:
+                await self._meter.removing(resource_id)
             await self._in_thread(lambda: self.engine.delete(resource_id))
+            if self._meter is not None:
+                await self._meter.removed(resource_id)
         finally:
             self._deleting.discard(resource_id)
 
@@ -104,6 +120,8 @@ class D1Service:
             for thread in threads:
                 thread.join()
             self.engine.close()
+        if self._meter is not None:
+            await self._meter.aclose()
 
     def database(self, resource_id: str) -> Database:
         """For the binding: the database as it is now. Use it before the next `await`, or it may be evicted."""
@@ -112,7 +130,9 @@ class D1Service:
         database = self._databases.get(resource_id)
         if database is None:
             self._evict(1)
-            database = Database(resource_id, self.engine, self._threads, self._changed, self._stuck_seconds)
+            database = Database(
+                resource_id, self.engine, self._threads, self._changed, self._stuck_seconds, self._metered
+            )
             self._databases[resource_id] = database
         else:
             self._databases.move_to_end(resource_id)
@@ -158,7 +178,7 @@ class D1Service:
         if surplus <= 0:
             return
         for database in list(self._databases.values()):
-            if database.busy or database.unread_bytes or database.request_bytes:
+            if database.busy or database.unread_bytes or database.request_bytes or database.preparing:
                 continue
             if database.is_open:
                 database.release()

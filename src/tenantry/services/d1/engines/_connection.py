@@ -74,7 +74,8 @@ class GuardedConnection:
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0)
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
         page_bytes = int(connection.pragma("page_size"))
-        connection.pragma("max_page_count", max(1, database_bytes_max // page_bytes))
+        self._pages_max = max(1, database_bytes_max // page_bytes)
+        connection.pragma("max_page_count", self._pages_max)
         connection.pragma("cache_size", -limits.CACHE_KIB)
         modules = frozenset(str(row[0]).lower() for row in connection.execute("PRAGMA module_list"))
         self.guard = Guard(modules)
@@ -147,6 +148,13 @@ class GuardedConnection:
 
     def allow_sql_bytes(self, sql_bytes_max: int) -> None:
         self._connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, sql_bytes_max)
+
+    def bound(self, size_bytes: int) -> None:
+        """How large the database may become, from now on. One that is larger stays as it is."""
+        pages_max = max(1, size_bytes // self._page_bytes)
+        if pages_max != self._pages_max:
+            self._pages_max = pages_max
+            self.own(f"PRAGMA max_page_count = {pages_max:d}")
 
     def overwrite_from(self, source: apsw.Connection) -> None:
         """Becomes a copy of another database, in one transaction."""

@@ -34,7 +34,7 @@ from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Restored, Settle
 from tenantry.services.d1.engines._connection import GuardedConnection, Storage, sqlite_failure
 from tenantry.services.d1.errors import QueryFailed
-from tenantry.services.d1.model import Call
+from tenantry.services.d1.model import Call, Room
 
 __all__ = ["Past", "SqliteSession", "Store"]
 
@@ -103,6 +103,8 @@ class SqliteSession:
         self._stop_at = 0.0
         self._deadline = 0.0
         self._ended = False
+        self._room: Room | None = None
+        """Of the call that runs, where the account has less left than the database may still take."""
         self._broken = False
         """The file or the disk failed: the connection is to be opened anew."""
         self.size_bytes: int | None = None
@@ -158,6 +160,8 @@ class SqliteSession:
                 return Applied(ready if stopped else [*ready, call], [*again, *calls[index:]])
             if self._blank and connection.wrote:
                 connection.rollback()
+                if call.failure is not None and not stopped:
+                    return Applied([*ready, call], calls[index:])
                 self._create()
                 return Applied(ready, [*waiting, *calls[index - 1 :]])
             if stopped:
@@ -193,7 +197,7 @@ class SqliteSession:
         past = self._store.past
         return past.current(marked=True) if time is None else past.state_at(time)
 
-    def restore(self, time: int) -> Restored:
+    def restore(self, time: int, room: Room | None = None) -> Restored:
         self._open()
         if self._blank:
             return Restored(0, 0)
@@ -205,6 +209,11 @@ class SqliteSession:
             state = past.rebuild(time, copy)
             source = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)
             try:
+                size_bytes = int(source.pragma("page_count")) * int(source.pragma("page_size"))
+                if size_bytes > max(self._database_bytes_max, connection.size_bytes):
+                    raise QueryFailed(errors.DATABASE_FULL)
+                if room is not None:
+                    room.take(size_bytes - connection.size_bytes)
                 # One transaction of the database as it is, so the state before can be restored like any other.
                 connection.overwrite_from(source)
             finally:
@@ -279,11 +288,16 @@ class SqliteSession:
             self._running = call
         failure: QueryFailed | None = None
         stopped = False
+        size_bytes = 0
         try:
+            if call.room is not None:
+                size_bytes = self._bound(connection, call.room)
             for statement in call.statements:
                 self._check_time()
                 connection.run(statement, call.rows, self._check_time)
             connection.check_foreign_keys()
+            if call.room is not None and connection.wrote:
+                call.room.take(connection.size_bytes - size_bytes)
         except apsw.InterruptError:
             failure, stopped = self._reason(call)
         except (apsw.Error, QueryFailed, UnicodeError, MemoryError) as error:
@@ -304,6 +318,14 @@ class SqliteSession:
         call.failure = failure
         return stopped
 
+    def _bound(self, connection: GuardedConnection, room: Room) -> int:
+        """Keeps a call within what is left. Gives the size before it."""
+        size_bytes = connection.size_bytes
+        within = size_bytes + room.left_bytes
+        self._room = room if within < self._database_bytes_max else None
+        connection.bound(min(within, self._database_bytes_max))
+        return size_bytes
+
     def _reason(self, call: Call) -> tuple[QueryFailed, bool]:
         if call.canceled or self._ended:
             return QueryFailed(errors.CONNECTION_LOST), False
@@ -315,6 +337,8 @@ class SqliteSession:
         if isinstance(error, apsw.FullError) and self._store.disk_is_full():
             _log.error("D1 database %s could not be written: the disk is full", self._store.name)
             return QueryFailed(errors.DISK_FULL)
+        if isinstance(error, apsw.FullError) and self._room is not None:
+            return QueryFailed(errors.ACCOUNT_FULL)
         if isinstance(failure, Storage):
             self._broken = True
             # The tenant is told that something broke, the operator what.

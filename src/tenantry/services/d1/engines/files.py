@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -83,6 +83,9 @@ class FileEngine:
             return int(connection.pragma("page_count")) * int(connection.pragma("page_size"))
         finally:
             connection.close(True)
+
+    def resource_ids(self) -> Sequence[str]:
+        return [file.stem for file in self._folder.glob("*.sqlite")]
 
     def dump(self, resource_id: str, target: BinaryIO, options: DumpOptions, stop: Callable[[], bool]) -> None:
         path = self._path(resource_id)

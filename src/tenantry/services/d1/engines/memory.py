@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from weakref import WeakValueDictionary
@@ -47,6 +47,9 @@ class MemoryEngine:
             return session.size_bytes
         store = self._stores.get(resource_id)
         return store.size_bytes() if store is not None else 0
+
+    def resource_ids(self) -> Sequence[str]:
+        return [resource_id for resource_id, store in self._stores.items() if store.exists()]
 
     def dump(self, resource_id: str, target: BinaryIO, options: DumpOptions, stop: Callable[[], bool]) -> None:
         store = self._stores.setdefault(resource_id, _Memory())
