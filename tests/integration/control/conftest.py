@@ -118,8 +118,9 @@ async def running_control(tmp_path: Path, quotas: Mapping[str, Quota] | None = N
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def control(tmp_path: Path) -> AsyncIterator[Control]:
-    async with running_control(tmp_path) as control:
+async def control(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Control]:
+    """A test module's `QUOTAS` are the account's."""
+    async with running_control(tmp_path, getattr(request.module, "QUOTAS", None)) as control:
         yield control
 
 
