@@ -79,7 +79,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()
         stack.callback(worker_log.close)
-        store = Store(settings.data / "control.db", durable=durable)
+        store = Store(settings.data / "control.db", durable=durable, quotas=settings.quotas)
         stack.callback(store.close)
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())

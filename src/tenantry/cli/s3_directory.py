@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tenantry.control import Store
 from tenantry.control.errors import Invalid
-from tenantry.control.resources import Bucket
+from tenantry.control.resources import TOO_MANY_BUCKETS, Bucket
 from tenantry.s3 import BucketEntry, Credential, Permission, S3Error
 from tenantry.services.r2 import R2Service
 
@@ -52,6 +52,8 @@ class StoreDirectory:
         except Invalid as error:
             if error.code == _BUCKET_EXISTS:
                 return False
+            if error.code == TOO_MANY_BUCKETS:
+                raise S3Error("TooManyBuckets", 400, error.message) from error
             raise S3Error("InvalidBucketName", 400, error.message) from error
         return True
 

@@ -5,16 +5,19 @@
     namespace_keys = 1_000_000
     account_bytes = 100_000_000_000
     account_keys = 50_000_000
+    namespaces = 1_000
 
     [quotas.r2]
     bucket_bytes = 10_000_000_000
     bucket_objects = 1_000_000
     account_bytes = 1_000_000_000_000
     account_objects = 50_000_000
+    buckets = 1_000
 
     [quotas.d1]
     database_bytes = 500_000_000
     account_bytes = 5_000_000_000
+    databases = 1_000
 
 What is left out has no quota. Bytes are those of keys, values and metadata; of objects and parts of unfinished uploads;
 of databases as `size_after` has them.
@@ -40,6 +43,8 @@ class ServiceQuota:
     resource_count: int | None = None
     account_bytes: int | None = None
     account_count: int | None = None
+    resources: int | None = None
+    """How many namespaces, buckets or databases the account may have."""
 
 
 Quotas = Mapping[str, ServiceQuota]
@@ -51,9 +56,12 @@ class KvQuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace_keys: int | None = None
     account_bytes: int | None = None
     account_keys: int | None = None
+    namespaces: int | None = None
 
     def quota(self) -> ServiceQuota:
-        return ServiceQuota(self.namespace_bytes, self.namespace_keys, self.account_bytes, self.account_keys)
+        return ServiceQuota(
+            self.namespace_bytes, self.namespace_keys, self.account_bytes, self.account_keys, self.namespaces
+        )
 
 
 class R2QuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,17 +69,23 @@ class R2QuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bucket_objects: int | None = None
     account_bytes: int | None = None
     account_objects: int | None = None
+    buckets: int | None = None
 
     def quota(self) -> ServiceQuota:
-        return ServiceQuota(self.bucket_bytes, self.bucket_objects, self.account_bytes, self.account_objects)
+        return ServiceQuota(
+            self.bucket_bytes, self.bucket_objects, self.account_bytes, self.account_objects, self.buckets
+        )
 
 
 class D1QuotaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_bytes: int | None = None
     account_bytes: int | None = None
+    databases: int | None = None
 
     def quota(self) -> ServiceQuota:
-        return ServiceQuota(resource_bytes=self.database_bytes, account_bytes=self.account_bytes)
+        return ServiceQuota(
+            resource_bytes=self.database_bytes, account_bytes=self.account_bytes, resources=self.databases
+        )
 
 
 class QuotasFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

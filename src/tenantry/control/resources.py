@@ -8,11 +8,12 @@ from __future__ import annotations
 import secrets
 import uuid
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tenantry.config.quotas import Quotas
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import Invalid, NotFound
@@ -25,7 +26,26 @@ from tenantry.control.names import (
 )
 from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets, scripts
 
-__all__ = ["Bucket", "D1Database", "DispatchNamespace", "KvNamespace", "Page", "Resources", "kv_namespace_not_found"]
+__all__ = [
+    "TOO_MANY_BUCKETS",
+    "Bucket",
+    "D1Database",
+    "DispatchNamespace",
+    "KvNamespace",
+    "Page",
+    "Resources",
+    "kv_namespace_not_found",
+]
+
+TOO_MANY_BUCKETS: Final = 10009
+
+
+_TOO_MANY: Final = {
+    kv_namespaces.name: ("kv", 10023, "KV namespaces"),
+    r2_buckets.name: ("r2", TOO_MANY_BUCKETS, "buckets"),
+    d1_databases.name: ("d1", 7406, "databases"),
+}
+"""By table: whose quota it is, and the error. R2's and D1's codes are Cloudflare's; KV's is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +98,9 @@ class Page:
 class Resources:
     """The resources of all accounts. Every call names the account; nothing of another is ever seen. Blocks."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     # Dispatch namespaces
 
@@ -306,8 +327,21 @@ class Resources:
         try:
             with self._database.write() as connection:
                 connection.execute(insert(table).values(**values))
+                self._check_count(connection, table, values["account_id"])
         except IntegrityError as error:
             raise taken from error
+
+    def _check_count(self, connection: Connection, table: Table, account_id: str | None) -> None:
+        """Raises Invalid, which undoes the transaction, where the account has more than it may."""
+        if table.name not in _TOO_MANY:
+            return
+        service, code, noun = _TOO_MANY[table.name]
+        quota = self._quotas.get(service)
+        if quota is None or quota.resources is None:
+            return
+        query = select(func.count()).select_from(table).where(table.c.account_id == account_id)
+        if connection.execute(query).scalar_one() > quota.resources:
+            raise Invalid(code, f"The account may not have more than {quota.resources} {noun}: delete one first.")
 
 
 def _buckets(account_id: str) -> Select[str, str, str, str, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tenantry.config.deployment import DeployedWorker
+from tenantry.config.quotas import Quotas
 from tenantry.control.accounts import Accounts
 from tenantry.control.api_keys import ApiKeys
 from tenantry.control.audit import Audit
@@ -24,14 +25,14 @@ __all__ = ["Store"]
 class Store:
     """One room for each noun, over one database. All calls block; they may come from any thread."""
 
-    def __init__(self, file: Path, *, durable: bool = True) -> None:
+    def __init__(self, file: Path, *, durable: bool = True, quotas: Quotas | None = None) -> None:
         """Open or make the database at `file`. `durable`: commits survive a power cut. Raises ConfigError."""
         self._database = Database(file, durable=durable)
         self.accounts = Accounts(self._database)
         self.tokens = Tokens(self._database)
         self.audit = Audit(self._database)
         self.api_keys = ApiKeys(self._database)
-        self.resources = Resources(self._database)
+        self.resources = Resources(self._database, quotas or {})
         self.s3_credentials = S3Credentials(self._database)
         self.dispatch_namespaces = DispatchNamespaces(self._database)
         self.queues = Queues(self._database)

@@ -54,7 +54,7 @@ class Directory(Protocol):
         ...
 
     async def create_bucket(self, name: str) -> bool:
-        """False if there is one of that name. Raises S3Error (InvalidBucketName)."""
+        """False if there is one of that name. Raises S3Error (InvalidBucketName, TooManyBuckets)."""
         ...
 
     async def delete_bucket(self, name: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tenantry.config.deployment import DeployedWorker
+from tenantry.config.quotas import Quotas
 from tenantry.control import BundleStore, Store, create_app
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
@@ -99,8 +100,10 @@ class Control:
 
 
 @asynccontextmanager
-async def running_control(tmp_path: Path, quotas: Mapping[str, Quota] | None = None) -> AsyncIterator[Control]:
-    store = Store(tmp_path / "control.db", durable=False)
+async def running_control(
+    tmp_path: Path, quotas: Mapping[str, Quota] | None = None, counts: Quotas | None = None
+) -> AsyncIterator[Control]:
+    store = Store(tmp_path / "control.db", durable=False, quotas=counts)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id
@@ -119,8 +122,10 @@ async def running_control(tmp_path: Path, quotas: Mapping[str, Quota] | None = N
 
 @pytest_asyncio.fixture(loop_scope="function")
 async def control(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Control]:
-    """A test module's `QUOTAS` are the account's."""
-    async with running_control(tmp_path, getattr(request.module, "QUOTAS", None)) as control:
+    """A test module's `QUOTAS` are the account's, its `COUNTS` say how many resources there may be."""
+    async with running_control(
+        tmp_path, getattr(request.module, "QUOTAS", None), getattr(request.module, "COUNTS", None)
+    ) as control:
         yield control
 
 
