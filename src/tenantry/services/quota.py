@@ -15,6 +15,7 @@ resource down as changing before the first write to it: after a crash only those
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -92,17 +93,17 @@ Replaced = Callable[[], Awaitable[Amount]]
 class Reservation:
     """Room for one write. `grow` asks for it, at once or as its body comes."""
 
-    __slots__ = ("_meter", "_replaced", "_resource_id", "amount")
+    __slots__ = ("_meter", "_replaced", "amount", "resource_id")
 
     def __init__(self, meter: Meter, resource_id: str, replaced: Replaced | None) -> None:
         self._meter = meter
-        self._resource_id = resource_id
+        self.resource_id = resource_id
         self._replaced = replaced
         self.amount = Amount()
 
     async def grow(self, growth: Amount) -> None:
         """Raises QuotaPassed, and is then as it was."""
-        await self._meter.reserve(self._resource_id, growth, self.amount, self._replaced)
+        await self._meter.reserve(self.resource_id, growth, self.amount, self._replaced)
         self.amount += growth
 
 
@@ -144,6 +145,7 @@ class Meter:
         self._totals = totals
         self._writing: dict[str, _Writing] = {}
         self._growing = Amount()
+        self._ending: set[asyncio.Future[None]] = set()
 
     @classmethod
     def open(
@@ -182,6 +184,8 @@ class Meter:
 
     async def aclose(self) -> None:
         """When nobody writes any more."""
+        if self._ending:
+            await asyncio.wait(self._ending)
         if self._totals is not None:
             await self._totals.aclose()
 
@@ -200,14 +204,26 @@ class Meter:
         try:
             yield reservation
         finally:
+            # What was written counts also where its caller leaves now: it is asked for to the end.
+            ending = asyncio.ensure_future(self._end(reservation, writing, usage))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
             try:
-                self._learn(resource_id, writing, await usage())
-            finally:
-                writing.growing -= reservation.amount
-                self._growing -= reservation.amount
-                writing.writes -= 1
-                if not writing.writes:
-                    del self._writing[resource_id]
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                await asyncio.wait([ending])
+                raise
+
+    async def _end(self, reservation: Reservation, writing: _Writing, usage: Callable[[], Awaitable[Amount]]) -> None:
+        resource_id = reservation.resource_id
+        try:
+            self._learn(resource_id, writing, await usage())
+        finally:
+            writing.growing -= reservation.amount
+            self._growing -= reservation.amount
+            writing.writes -= 1
+            if not writing.writes:
+                del self._writing[resource_id]
 
     def _learn(self, resource_id: str, writing: _Writing, used: Amount) -> None:
         writing.used = used

@@ -98,6 +98,28 @@ async def test_uploads_in_progress_count(tmp_path: Path) -> None:
     await service.totals.aclose()
 
 
+async def test_a_write_whose_caller_leaves_as_it_ends_counts(tmp_path: Path) -> None:
+    service = Service(tmp_path, Quota(Limit(100)), {})
+    asked = asyncio.Event()
+    gate = asyncio.Event()
+
+    async def slow() -> Amount:
+        if service.stored:
+            asked.set()
+            await gate.wait()
+        return await Service.usage(service, "a")
+
+    service.usage = lambda _: slow()  # type: ignore[method-assign]
+    write = asyncio.create_task(service.put("a", "x", 80))
+    await asked.wait()
+    write.cancel()
+    gate.set()
+    await asyncio.wait([write])
+    assert write.cancelled()
+    assert service.totals.size_bytes == 80
+    await service.totals.aclose()
+
+
 async def test_a_start_asks_no_resource_and_a_crash_those_that_changed(tmp_path: Path) -> None:
     stored = {f"r{number}": {"x": number} for number in range(50)}
     service = Service(tmp_path, Quota(account=Limit(10_000)), stored)
