@@ -128,11 +128,12 @@ class CountedStream:
 class _Writing:
     """A resource that is being written to: what it holds, what is on its way, and by how many."""
 
-    used: Amount
+    used: Amount = field(default_factory=Amount)
     growing: Amount = field(default_factory=Amount)
     writes: int = 0
     looks: int = 0
     """How often `used` was asked for."""
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Meter:
@@ -197,11 +198,10 @@ class Meter:
         reservation = Reservation(self, resource_id, replaced)
         if self._totals is not None:
             await self._totals.begin(resource_id)
-        used = await usage()
-        writing = self._writing.setdefault(resource_id, _Writing(used))
-        self._learn(resource_id, writing, used)
+        writing = self._writing.setdefault(resource_id, _Writing())
         writing.writes += 1
         try:
+            await self._look(resource_id, writing, usage)
             yield reservation
         finally:
             # What was written counts also where its caller leaves now: it is asked for to the end.
@@ -217,7 +217,7 @@ class Meter:
     async def _end(self, reservation: Reservation, writing: _Writing, usage: Callable[[], Awaitable[Amount]]) -> None:
         resource_id = reservation.resource_id
         try:
-            self._learn(resource_id, writing, await usage())
+            await self._look(resource_id, writing, usage)
         finally:
             writing.growing -= reservation.amount
             self._growing -= reservation.amount
@@ -225,11 +225,13 @@ class Meter:
             if not writing.writes:
                 del self._writing[resource_id]
 
-    def _learn(self, resource_id: str, writing: _Writing, used: Amount) -> None:
-        writing.used = used
-        writing.looks += 1
-        if self._totals is not None:
-            self._totals.learn(resource_id, used.size_bytes, used.count)
+    async def _look(self, resource_id: str, writing: _Writing, usage: Callable[[], Awaitable[Amount]]) -> None:
+        # One at a time: an answer must not be learned after a newer one.
+        async with writing.looking:
+            writing.used = await usage()
+            writing.looks += 1
+            if self._totals is not None:
+                self._totals.learn(resource_id, writing.used.size_bytes, writing.used.count)
 
     async def reserve(self, resource_id: str, growth: Amount, before: Amount, replaced: Replaced | None) -> None:
         """Room for `growth` more of a write that has `before`. Raises QuotaPassed."""
