@@ -19,6 +19,7 @@ from granian.server.embed import Server
 from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
 from tenantry.cli.s3_directory import StoreDirectory
+from tenantry.cli.store import open_store
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
@@ -79,7 +80,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()
         stack.callback(worker_log.close)
-        store = Store(settings.data / "control.db", durable=durable)
+        store = open_store(settings.data, durable=durable)
         stack.callback(store.close)
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())

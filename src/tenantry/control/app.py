@@ -29,6 +29,7 @@ from tenantry.control.routes.queues import queue_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
+from tenantry.control.routes.sealing import sealing_routes
 from tenantry.control.routes.secrets import secret_routes
 from tenantry.control.routes.services import service_routes
 from tenantry.control.routes.settings import setting_routes
@@ -104,6 +105,7 @@ def create_app(
             *platform_routes(watch),
             *openapi_routes(routes, threads),
             *api_key_routes(store.api_keys, threads),
+            *sealing_routes(store.sealing, threads),
         ],
         guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tenantry.config.deployment import DeployedWorker
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
@@ -99,7 +99,7 @@ class Control:
 
 @asynccontextmanager
 async def running_control(tmp_path: Path) -> AsyncIterator[Control]:
-    store = Store(tmp_path / "control.db", durable=False)
+    store = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id
