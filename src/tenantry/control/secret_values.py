@@ -11,9 +11,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, insert, select, update
 
-from tenantry.config.deployment import BindingSpec
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec
 from tenantry.control.database import vault_of
-from tenantry.control.metadata import SECRET_TYPES
 from tenantry.control.schema import script_secrets
 
 __all__ = ["keep_values", "reseal_values", "with_values"]
