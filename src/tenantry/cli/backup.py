@@ -23,7 +23,6 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.machine import data_folder
-from tenantry.control.vault import ENVIRONMENT_VARIABLE, VAULT_FILE
 from tenantry.errors import ConfigError
 from tenantry.services.installed import installed_factories
 from tenantry.services.snapshot import Snapshot
@@ -33,6 +32,7 @@ __all__ = ["backup", "restore"]
 _MANIFEST: Final = "backup.json"
 _FORMAT: Final = 1
 _STORE: Final = "control.db"
+_KEYS: Final = "secrets.keys"
 _HOLD_PREFIX: Final = ".backup-"
 _ADDRESS: Final = re.compile(r"[0-9a-f]{64}")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
@@ -98,7 +98,7 @@ def restore(
                 if entry.is_dir() and not entry.name.startswith("."):
                     shutil.copytree(entry, held / entry.name, symlinks=True)
             if (keys := _keys(folder)) is not None:
-                _write_keys(held / VAULT_FILE, keys)
+                _write_keys(held / _KEYS, keys)
             shutil.copyfile(folder / _STORE, held / f"{_STORE}.new")
             (held / f"{_STORE}.new").chmod(0o600)
             _sync(held, files=True)
@@ -115,7 +115,7 @@ def _copy(data: Path, target: Path, snapshot: Snapshot) -> None:
     snapshot.database(data / _STORE, target / _STORE)
     if _keys(data) != keys:
         raise ConfigError("the backup is not whole, make it again: the key of the secrets was rotated meanwhile")
-    _write_keys(target / VAULT_FILE, keys)
+    _write_keys(target / _KEYS, keys)
     _copy_bundles(data / "bundles", target / "bundles", snapshot)
     factories = installed_factories()
     accounts = _named(data / "accounts", _ACCOUNT)
@@ -130,7 +130,7 @@ def _copy(data: Path, target: Path, snapshot: Snapshot) -> None:
 def _keys(data: Path) -> bytes | None:
     """What opens the secrets of the store. None: the keys come from the environment, and are not ours to copy."""
     try:
-        return (data / VAULT_FILE).read_bytes()
+        return (data / _KEYS).read_bytes()
     except FileNotFoundError:
         return None
 
@@ -140,8 +140,8 @@ def _write_keys(file: Path, keys: bytes | None) -> None:
     if keys is None:
         file.unlink(missing_ok=True)
         output.warn(
-            f"the keys of the secrets are not in the data folder, so they are not in the backup: keep what "
-            f"{ENVIRONMENT_VARIABLE} is set to, without it the backup's secrets cannot be read"
+            "the keys of the secrets are not in the data folder, so they are not in the backup: keep what "
+            "TENANTRY_SECRETS_KEYS is set to, without it the backup's secrets cannot be read"
         )
         return
     new = file.with_name(f".{file.name}.new")

@@ -3,6 +3,7 @@
 from tenantry.control.app import create_app
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployments
+from tenantry.control.log_ring import LogRing
 from tenantry.control.store import Store
 from tenantry.control.tail_server import TailServer
 from tenantry.control.tails import Tails
@@ -13,6 +14,7 @@ __all__ = [
     "VAULT_FILE",
     "BundleStore",
     "Deployments",
+    "LogRing",
     "Store",
     "TailServer",
     "Tails",
