@@ -234,3 +234,9 @@ def nobody(platform: Platform) -> Iterator[httpx.Client]:
 def name() -> str:
     """A name that no other test uses."""
     return f"n{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name that no other test has, and that every product takes."""
+    return f"t{uuid.uuid4().hex[:12]}"

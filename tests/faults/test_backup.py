@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -204,6 +204,14 @@ def platforms(tmp_path: Path) -> Iterator[tuple[Platform, Platform]]:
             platform.kill()
 
 
+def resources(platform: Platform) -> dict[str, Any]:
+    """What each customer has, without its access key: that is made anew at each start."""
+    return {
+        user: {name: value for name, value in customer.items() if name != "s3"}
+        for user, customer in platform.about["customers"].items()
+    }
+
+
 def test_a_running_platform_is_backed_up_and_lives_on_elsewhere(
     platforms: tuple[Platform, Platform], tmp_path: Path
 ) -> None:
@@ -226,7 +234,7 @@ def test_a_running_platform_is_backed_up_and_lives_on_elsewhere(
     assert ended.returncode == 0, ended.stderr
     new.start()
     assert new.about["account_id"] == account
-    assert json.dumps(new.about["customers"], sort_keys=True) == json.dumps(old.about["customers"], sort_keys=True)
+    assert resources(new) == resources(old)
     for user in ("user1", "user2"):
         with new.client(user) as client:
             assert client.get("/data").json() == {"keys": ["kept"], "count": 1}

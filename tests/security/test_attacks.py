@@ -85,7 +85,13 @@ def _run(request: pytest.FixtureRequest, setting: str) -> str:
 
 def _cases() -> list[Any]:
     return [
-        pytest.param(setting, attack.name, id=f"{setting}: {attack.id} {attack.name}")
+        pytest.param(
+            setting,
+            attack.name,
+            id=f"{setting}: {attack.id} {attack.name}",
+            # One test process for each setting: another would only wait for what this one finds out.
+            marks=pytest.mark.xdist_group(f"attacks at {setting}"),
+        )
         for setting in SETTINGS
         for attack in ATTACKS
         if attack.expected(setting.partition(" ")[0]) is not None

@@ -1,6 +1,6 @@
 """`tenantry backup` and `tenantry restore`: a data folder copied while a platform runs on it, and put back.
 
-A backup has the layout of a data folder, and one file more that says that it is whole. See decision 0030 for why these
+A backup has the layout of a data folder, and one file more that says that it is whole. See decision 0016 for why these
 two read the disk and not the REST API.
 """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import msgspec
 import typer
 
 from tenantry.cli import output
@@ -193,13 +193,9 @@ def load(
 
       tenantry kv load sessions pairs.json
     """
-    import msgspec
-
     try:
-        pairs = msgspec.json.decode(
-            (sys.stdin.buffer if str(file) == "-" else file.open("rb")).read(), type=list[dict[str, Any]]
-        )
-    except (OSError, msgspec.DecodeError) as error:
+        pairs = msgspec.json.decode(b"".join(chunks_of(file)), type=list[dict[str, Any]])
+    except msgspec.DecodeError as error:
         raise ConfigError(f"{file}: {error}") from error
     with connect(url, token, account) as client:
         path = _of(client, namespace)

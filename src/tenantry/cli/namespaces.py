@@ -56,8 +56,8 @@ def workers(name: Name, url: Url = None, token: Token = None, account: Account =
       tenantry namespaces workers bindings
     """
     with connect(url, token, account) as client:
-        found = client.call("GET", f"{_PATH}/{quote(name, safe='')}/scripts")
-    rows = [(each["id"], each["modified_on"], " ".join(each.get("tags") or ())) for each in found]
+        found = list(client.by_cursor(f"{_PATH}/{quote(name, safe='')}/scripts"))
+    rows = [(each["script"]["id"], each["modified_on"], " ".join(each["script"].get("tags") or ())) for each in found]
     output.listing(found, ("worker", "changed", "tags"), rows, as_json=as_json)
 
 
@@ -84,19 +84,16 @@ def rename(
 @namespaces.command()
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     token: Token = None,
     account: Account = None,
 ) -> None:
-    """Delete one, with all Workers in it. Their data stays.
+    """Delete one that holds no Workers.
 
     [bold]Example[/bold]
 
-      tenantry namespaces delete bindings --yes
+      tenantry namespaces delete bindings
     """
-    if not yes:
-        typer.confirm(f"Delete the namespace {name} and all Workers in it?", abort=True, err=True)
     with connect(url, token, account) as client:
         client.call("DELETE", f"{_PATH}/{quote(name, safe='')}")
     output.say(f"Deleted {name}")

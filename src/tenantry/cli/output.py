@@ -37,7 +37,7 @@ def listing(found: Any, titles: Sequence[str], rows: Sequence[Sequence[object]],
         Console(highlight=False).print(table)
     else:
         for row in rows:
-            result("\t".join(_clean(str(cell)).replace("\t", " ") for cell in row))
+            print("\t".join(_clean(str(cell)) for cell in row))
 
 
 def say(line: str) -> None:
@@ -60,7 +60,7 @@ def show(text: Text) -> None:
 
 def _clean(line: str) -> str:
     """Without control characters: file names and remote messages must not steer the terminal."""
-    return "".join(character if character.isprintable() or character == "\t" else " " for character in line)
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def _print(stream: TextIO, text: Text) -> None:

@@ -34,6 +34,8 @@ from tenantry.gateway.request import BadRequest, Scope
 __all__ = ["ApiKeys", "Identity", "Unidentified"]
 
 API_KEY_PREFIX: Final = "tku_"
+_OPERATORS_HEADERS: Final = ("cloudflare-workers-version-overrides",)
+"""Visitors of an installation do not choose among its versions; who develops with `tenantry dev` does."""
 
 
 class Unidentified(BadRequest):
@@ -57,9 +59,11 @@ class Identity:
         self._settings = settings
         self._api_keys = api_keys if settings.api_keys else None
         self._jwt = None if settings.jwt is None else _JwtVerifier(settings.jwt, clock)
-        own = {settings.header} if settings.proxy is None else {settings.header, settings.proxy.header}
-        self.dropped = frozenset() if settings.trust_user_header else frozenset(name.encode("ascii") for name in own)
-        """Headers of a client that no Worker sees: what they would say is this module's to say."""
+        own = set() if settings.trust_user_header else {settings.header}
+        if settings.proxy is not None:
+            own.add(settings.proxy.header)
+        self.dropped = frozenset(name.encode("ascii") for name in (*own, *_OPERATORS_HEADERS))
+        """Headers of a client that nobody behind the gateway sees: what they say is not the client's to say."""
         if settings.proxy is not None:
             # The same few peers, all the time.
             self._is_proxy = lru_cache(maxsize=1024)(self._is_proxy_address)

@@ -16,7 +16,7 @@ from tenantry.control.scopes import Scope
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
-EXAMPLES = 4
+EXAMPLES = 2
 # A call to what Cloudflare has and this platform has not.
 NOT_OFFERED = 501
 

@@ -109,7 +109,7 @@ def test_decisions_are_numbered_and_have_their_four_parts() -> None:
     records = sorted((ROOT / "docs" / "design" / "decisions").glob("[0-9]*.md"))
 
     numbers = [record.name[:4] for record in records]
-    assert len(set(numbers)) == len(numbers)
+    assert numbers == [f"{number:04}" for number in range(1, len(records) + 1)]
     for record in records:
         text = record.read_text()
         assert text.startswith(f"# {int(record.name[:4])}. ")

@@ -85,6 +85,13 @@ async def test_what_a_client_says_itself_is_dropped() -> None:
         headers_of(identity, ("x-user-id", "admin"))
 
 
+async def test_a_client_does_not_choose_the_version_that_it_meets() -> None:
+    for identity in (await opened(api_keys=True), await opened(trust_user_header=True)):
+        assert "cloudflare-workers-version-overrides" not in headers_of(
+            identity, bearer(KEY), ("cloudflare-workers-version-overrides", 'front="1"')
+        )
+
+
 async def test_who_need_not_say_is_nobody() -> None:
     identity = await opened(api_keys=True, required=False)
     assert "x-user-id" not in headers_of(identity, ("x-user-id", "admin"))
