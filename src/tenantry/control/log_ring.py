@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from tenantry.control import limits
+from tenantry.errors import ConfigError
 from tenantry.host import Trace
 
 __all__ = ["LEVELS", "LogEntry", "LogQuery", "LogRing"]
@@ -125,7 +126,10 @@ class LogRing:
         seconds_max: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` is in seconds since 1970. A file that is damaged is begun anew: the ring is nobody's data."""
+        """`clock` is in seconds since 1970. A file that is damaged is begun anew: the ring is nobody's data.
+
+        Raises ConfigError.
+        """
         self._file = file
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
@@ -138,10 +142,11 @@ class LogRing:
         self._changed = threading.Condition()
         self._held: Counter[tuple[str, str | None]] = Counter()
         """Bytes that each Worker holds."""
-        self._total = 0
-        file.parent.mkdir(mode=0o700, exist_ok=True)
         try:
+            file.parent.mkdir(mode=0o700, exist_ok=True)
             self._connection = self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(f"{file}: cannot hold the logs: {error}; logs_mib = 0 keeps none") from error
         except sqlite3.DatabaseError as error:
             _log.warning("the file of logs is damaged and was begun anew", file=str(file), reason=str(error))
             for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
@@ -152,13 +157,17 @@ class LogRing:
 
     def __call__(self, trace: Trace) -> None:
         size = _ENTRY_BYTES + sum(len(each.message) for each in trace.logs)
+        size += sum(len(each.message) + len(each.stack) for each in trace.exceptions)
+        if trace.request is not None:
+            size += len(trace.request.url)
         with self._changed:
             if self._pending_characters + size > limits.LOG_PENDING_CHARACTERS_MAX:
                 self._lost += 1
                 return
             self._pending.append(trace)
             self._pending_characters += size
-            self._changed.notify_all()
+            if len(self._pending) == 1:  # else the thread is awake, or about to be
+                self._changed.notify_all()
 
     def flush(self) -> None:
         """Wait until all that came before is written, or lost."""
@@ -198,7 +207,6 @@ class LogRing:
             connection.executescript(_SCHEMA)
             query = "SELECT worker, namespace, sum(bytes) FROM entries GROUP BY worker, namespace"
             self._held = Counter({(worker, namespace): size for worker, namespace, size in connection.execute(query)})
-            self._total = self._held.total()
         except BaseException:
             connection.close()
             raise
@@ -219,7 +227,7 @@ class LogRing:
                     self._busy = True
                 try:
                     self._write(traces)
-                except sqlite3.Error as error:
+                except Exception as error:  # noqa: BLE001 - what comes later is to be kept all the same
                     lost += len(traces)
                     _log.warning("logs could not be written", file=str(self._file), reason=str(error))
                 if lost:
