@@ -272,3 +272,18 @@ def test_an_installation_is_not_made_twice(installation: Installation) -> None:
     done = subprocess.run([PROGRAM, "init", str(installation.folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(installation: Installation, tmp_path: Path) -> None:
+    taken = installation.control.rpartition(":")[2]
+    other = tmp_path / "other"
+    subprocess.run([PROGRAM, "init", str(other)], env=environment(), capture_output=True, check=True)
+    done = subprocess.run(
+        [PROGRAM, "serve", "--config", str(other / "serve.toml")],
+        env=environment(TENANTRY_PORT="0", TENANTRY_CONTROL_PORT="0", TENANTRY_S3_PORT="0", TENANTRY_TAIL_PORT=taken),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"port {taken} on 127.0.0.1 is in use: choose another with tail_port" in done.stderr

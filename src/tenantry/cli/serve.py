@@ -56,6 +56,7 @@ def serve(
         check_port(settings.host, settings.port, "port")
         check_port(settings.control_host or settings.host, settings.control_port, "control_port")
         check_port(settings.s3_host or settings.host, settings.s3_port, "s3_port")
+        check_port(settings.control_host or settings.host, settings.tail_port, "tail_port")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings, compose.serving))
 
