@@ -16,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tenantry.control import LogRing
+from tenantry.control.log_ring import LogQuery
+
 NOTICE_SECONDS = 2
 PROGRAM = str(Path(sys.executable).with_name("tenantry"))
 
@@ -26,6 +29,9 @@ from workers import Response, WorkerEntrypoint
 class Default(WorkerEntrypoint):
     async def fetch(self, request):
         path, _, seconds = request.url.partition("?")
+        if path.endswith("/loud"):
+            print("\\x1b]0;title\\x07" + "hear me", self.env.SECRET)
+            raise ValueError("on purpose")
         await asyncio.sleep(float(seconds or 0.2) if path.endswith(("/slow", "/long")) else 0)
         return Response.json({"user": request.headers.get("X-User-ID"), "sees": request.headers.get("Authorization")})
 """
@@ -140,6 +146,68 @@ def test_what_operators_watch(installation: Installation, tmp_path: Path) -> Non
     assert 'tenantry_request_seconds_bucket{le="+Inf"} 1.0' in text
     assert "tenantry_workers 0.0" in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_what_workers_say_is_kept_and_steers_no_terminal(installation: Installation, tmp_path: Path) -> None:
+    deploy_front(installation, tmp_path)
+    secret = subprocess.run(
+        [PROGRAM, "secrets", "put", "front", "SECRET"],
+        env=environment(TENANTRY_URL=installation.control, TENANTRY_TOKEN=installation.token),
+        input="canary-secret",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert secret.returncode == 0, secret.stderr
+    key = installation.run("keys", "create", "user1")
+
+    def ask(path: str) -> int:
+        return httpx.get(installation.gateway + path, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert ask("/silent") == 200
+    assert ask("/loud?password=canary") == 500
+    while not (found := installation.run("logs", "front")):
+        pass
+    assert "[front] GET" in found
+    assert "/loud - exception" in found
+    assert "\\x1b]0;title\\x07hear me [redacted]" in found
+    assert "ValueError: on purpose" in found
+    assert "entry.py" in found
+    assert "silent" not in found
+    assert "canary" not in found
+    (entry,) = json.loads(installation.run("logs", "--json", "--outcome", "exception"))
+    assert entry["exceptions"][0]["name"] == "ValueError"
+    assert installation.run("logs", "--outcome", "exceededCpu") == ""
+
+    tail = subprocess.Popen(
+        [PROGRAM, "tail", "front"],
+        env=environment(TENANTRY_URL=installation.control, TENANTRY_TOKEN=installation.token),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert "Waiting" in tail.stderr.readline()
+        ask("/second/loud")
+        assert "/second/loud - exception" in tail.stdout.readline()
+        assert "hear me [redacted]" in tail.stdout.readline()
+    finally:
+        tail.kill()
+        tail.communicate()
+
+    installation.process.kill()
+    installation.process.wait()
+    data = installation.folder / "data"
+    for path in data.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"canary" not in content, path
+            assert installation.token.rpartition("_")[2].encode() not in content, path
+    ring = LogRing(data / "logs" / "logs.sqlite", 1_000_000, 3600)
+    assert len(ring.find(LogQuery(outcome="exception"), 10)[0]) == 2
+    ring.close()
 
 
 async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from injection.subjects import SUBJECTS, Ledger, Store, payload
 from tenantry.cli.backup import backup as run_backup
 from tenantry.cli.backup import restore
 from tenantry.control import Store as ControlStore
+from tenantry.control import Vault
 from tenantry.errors import ConfigError
 
 TENANTRY = str(Path(sys.executable).with_name("tenantry"))
@@ -41,7 +42,7 @@ def data(tmp_path: Path) -> Path:
     """A data folder with nothing in it yet, whose account is made by the store."""
     folder = tmp_path / "data"
     folder.mkdir()
-    ControlStore(folder / "control.db").close()
+    ControlStore(folder / "control.db", Vault.open(folder / "secrets.keys")).close()
     return folder
 
 

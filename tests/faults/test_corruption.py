@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from injection.subjects import SUBJECTS, Ledger, payload
 
-from tenantry.control import Store
+from tenantry.control import Store, Vault
 from tenantry.errors import ConfigError, StorageError, StreamError
 from tenantry.services import ServiceSettings
 
@@ -106,10 +106,11 @@ async def test_a_damaged_body_fails_its_own_object_and_is_named(
 
 def test_a_corrupted_control_store_is_named_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "control.db"
-    Store(file).close()
+    vault = Vault.open(tmp_path / "secrets.keys")
+    Store(file, vault).close()
     overwrite_start(file)
     with pytest.raises(ConfigError, match=r"control\.db: cannot be used"):
-        Store(file)
+        Store(file, vault)
 
 
 async def test_a_corrupted_resource_costs_no_other_its_time(tmp_path: Path) -> None:

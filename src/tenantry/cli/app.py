@@ -17,6 +17,7 @@ from tenantry.cli.doctor import doctor
 from tenantry.cli.init import init
 from tenantry.cli.keys import keys
 from tenantry.cli.kv import kv
+from tenantry.cli.logs import logs, tail
 from tenantry.cli.namespaces import namespaces
 from tenantry.cli.new import new
 from tenantry.cli.profiles import profiles
@@ -45,6 +46,8 @@ app.command()(deploy)
 app.command()(rollback)
 app.command()(delete)
 app.command()(audit)
+app.command()(logs)
+app.command()(tail)
 app.add_typer(versions, name="versions")
 app.add_typer(secrets, name="secrets")
 app.add_typer(namespaces, name="namespaces")

@@ -32,6 +32,7 @@ __all__ = ["backup", "restore"]
 _MANIFEST: Final = "backup.json"
 _FORMAT: Final = 1
 _STORE: Final = "control.db"
+_KEYS: Final = "secrets.keys"
 _HOLD_PREFIX: Final = ".backup-"
 _ADDRESS: Final = re.compile(r"[0-9a-f]{64}")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
@@ -96,6 +97,8 @@ def restore(
                 # The store comes last: until it is there, the folder is nobody's data.
                 if entry.is_dir() and not entry.name.startswith("."):
                     shutil.copytree(entry, held / entry.name, symlinks=True)
+            if (keys := _keys(folder)) is not None:
+                _write_keys(held / _KEYS, keys)
             shutil.copyfile(folder / _STORE, held / f"{_STORE}.new")
             (held / f"{_STORE}.new").chmod(0o600)
             _sync(held, files=True)
@@ -108,7 +111,11 @@ def restore(
 
 def _copy(data: Path, target: Path, snapshot: Snapshot) -> None:
     # First: what it names is there when it comes to be copied, for bundles are removed at a start only.
+    keys = _keys(data)
     snapshot.database(data / _STORE, target / _STORE)
+    if _keys(data) != keys:
+        raise ConfigError("the backup is not whole, make it again: the key of the secrets was rotated meanwhile")
+    _write_keys(target / _KEYS, keys)
     _copy_bundles(data / "bundles", target / "bundles", snapshot)
     factories = installed_factories()
     accounts = _named(data / "accounts", _ACCOUNT)
@@ -118,6 +125,32 @@ def _copy(data: Path, target: Path, snapshot: Snapshot) -> None:
             if source.is_dir():
                 factory.back_up(source, target / "accounts" / account / factory.name, snapshot)
     snapshot.keep_only(target / "accounts", accounts)
+
+
+def _keys(data: Path) -> bytes | None:
+    """What opens the secrets of the store. None: the keys come from the environment, and are not ours to copy."""
+    try:
+        return (data / _KEYS).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _write_keys(file: Path, keys: bytes | None) -> None:
+    """In one step: those of the backup before open its store until then."""
+    if keys is None:
+        file.unlink(missing_ok=True)
+        output.warn(
+            "the keys of the secrets are not in the data folder, so they are not in the backup: keep what "
+            "TENANTRY_SECRETS_KEYS is set to, without it the backup's secrets cannot be read"
+        )
+        return
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as opened:
+        opened.write(keys)
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.rename(file)
 
 
 def _copy_bundles(source: Path, target: Path, snapshot: Snapshot) -> None:

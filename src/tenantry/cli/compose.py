@@ -19,12 +19,13 @@ from granian.server.embed import Server
 from tenantry.cli.machine import allow_open_files
 from tenantry.cli.metrics import metrics_of
 from tenantry.cli.s3_directory import StoreDirectory
+from tenantry.cli.store import open_store
 from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
 from tenantry.config.quotas import ServiceQuota
-from tenantry.control import BundleStore, Store, Tails, TailServer, create_app
+from tenantry.control import BundleStore, LogRing, Store, Tails, TailServer, create_app
 from tenantry.control.resources import Resources
 from tenantry.gateway import Gateway
 from tenantry.host import BytecodeCache, Host, PythonRuntime
@@ -79,7 +80,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
     async with AsyncExitStack() as stack:
         worker_log = WorkerLog()
         stack.callback(worker_log.close)
-        store = Store(settings.data / "control.db", durable=durable, quotas=settings.quotas)
+        store = open_store(settings.data, durable=durable, quotas=settings.quotas)
         stack.callback(store.close)
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())
@@ -106,6 +107,12 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         quotas = {name: _quota(quota) for name, quota in settings.quotas.items()}
         services = InstalledServices(ServiceSettings(folder, settings.durability, of_resource, quotas))
         stack.push_async_callback(services.aclose)
+        # Before the host, so that it hears of the host's end.
+        logs: LogRing | None = None
+        if settings.logs_mib:
+            seconds = settings.log_days * 24 * 3600
+            logs = LogRing(settings.data / "logs" / "logs.sqlite", settings.logs_mib * MIB, seconds)
+            stack.callback(logs.close)
         host = Host(
             settings.data,
             services,
@@ -116,6 +123,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             memory_bytes_max=None if settings.memory_mib_total is None else settings.memory_mib_total * MIB,
         )
         stack.push_async_callback(host.aclose)
+        if logs is not None:
+            host.traces.watch_notable(logs)
         bytecode = BytecodeCache(settings.data / "bundles", runtime)
         stack.push_async_callback(bytecode.aclose)
         deployed = list(store.all_deployed())
@@ -146,6 +155,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             gateway_url=_url(settings.host, gateway_port),
             tails=tails,
             tail_port=tail_port,
+            logs=logs,
         )
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)

@@ -51,7 +51,7 @@ def init(
         raise ConfigError(
             f"--gateway-worker {gateway_worker!r} is not the name of a Worker: letters, digits, '-' and '_'"
         )
-    from tenantry.control import Store
+    from tenantry.cli.store import open_store
 
     data = folder / "data"
     try:
@@ -63,7 +63,7 @@ def init(
         _write_settings(folder / _FILE, _SETTINGS.format(worker=gateway_worker))
     except OSError as error:
         raise ConfigError(f"{folder}: cannot hold an installation: {error.strerror}") from error
-    store = Store(data / "control.db")
+    store = open_store(data)
     try:
         account = store.accounts.default()
         _, token = store.tokens.issue(account.id, "admin")

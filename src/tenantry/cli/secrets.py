@@ -89,3 +89,19 @@ def delete(
     with connect(url, token, account) as client:
         client.call("DELETE", f"{worker_path(worker, dispatch_namespace)}/secrets/{quote(name, safe='')}")
     output.say(f"Deleted {name} of {worker}")
+
+
+@secrets.command()
+def rotate(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Seal the secrets of all Workers, and those of S3 access keys, with a new key. They stay what they are.
+
+    [bold]Example[/bold]
+
+      tenantry secrets rotate
+    """
+    with connect(url, token) as client:
+        done = client.ours("POST", "/secrets/rotate")
+    if as_json:
+        output.document(done)
+        return
+    output.say(f"Sealed {done['secrets']} secrets with a new key. Backups from before hold the old one")

@@ -10,11 +10,12 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from tenantry.host import LogEvent
+if TYPE_CHECKING:
+    from tenantry.host import LogEvent
 
-__all__ = ["WorkerLog"]
+__all__ = ["WorkerLog", "harmless"]
 
 PENDING_CHARACTERS_MAX: Final = 8 * 1024 * 1024
 EVENT_CHARACTERS: Final = 256
@@ -78,14 +79,14 @@ class WorkerLog:
         """One line for each line of the message."""
         prefix = f"[{event.worker}] "
         if not self._colored:
-            return "".join(f"{prefix}{_harmless(line)}\n" for line in event.message.split("\n"))
+            return "".join(f"{prefix}{harmless(line)}\n" for line in event.message.split("\n"))
         color = _COLORS.get(event.level, "")
         return "".join(
-            f"{_CYAN}{prefix}{_PLAIN}{color}{_harmless(line)}{_PLAIN}\n" for line in event.message.split("\n")
+            f"{_CYAN}{prefix}{_PLAIN}{color}{harmless(line)}{_PLAIN}\n" for line in event.message.split("\n")
         )
 
 
-def _harmless(line: str) -> str:
+def harmless(line: str) -> str:
     """Control characters shown, not obeyed."""
     if line.isprintable():
         return line

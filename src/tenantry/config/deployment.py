@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["BindingSpec", "DeployedWorker", "WorkerLimits"]
+__all__ = ["SECRET_TYPES", "BindingSpec", "DeployedWorker", "WorkerLimits"]
+
+SECRET_TYPES: Final = frozenset({"secret_text", "secret_key"})
+"""Of bindings whose value nobody is shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -44,7 +44,15 @@ from tenantry.config.egress import EgressFile, EgressPolicies, parse_egress
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentityFile, parse_identity
 from tenantry.config.kv import KvNamespaceFile, parse_kv_namespaces
-from tenantry.config.limits import DRAIN_NOTICE_SECONDS_DEFAULT, DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
+from tenantry.config.limits import (
+    DRAIN_NOTICE_SECONDS_DEFAULT,
+    DRAIN_SECONDS_DEFAULT,
+    DRAIN_SECONDS_MAX,
+    LOG_DAYS_DEFAULT,
+    LOG_DAYS_MAX,
+    LOGS_MIB_DEFAULT,
+    LOGS_MIB_MAX,
+)
 from tenantry.config.plans import PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.platform import MemoryMibTotal, PlatformSettings
 from tenantry.config.quotas import QuotasFile, parse_quotas
@@ -83,6 +91,8 @@ class _InstallationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     drain_seconds: float = DRAIN_SECONDS_DEFAULT
     drain_notice_seconds: float = DRAIN_NOTICE_SECONDS_DEFAULT
     memory_mib_total: MemoryMibTotal | None = None
+    logs_mib: Annotated[int, msgspec.Meta(ge=0, le=LOGS_MIB_MAX)] = LOGS_MIB_DEFAULT
+    log_days: Annotated[float, msgspec.Meta(gt=0, le=LOG_DAYS_MAX)] = LOG_DAYS_DEFAULT
     egress: EgressFile = EgressFile()
     limits: PlanFile = PlanFile()
     worker: list[_Worker] = []
@@ -143,6 +153,8 @@ def load_installation(file: Path | None, environment: Mapping[str, str]) -> Plat
         egress=_egress(source, addresses),
         plans=_plans(source, addresses),
         memory_mib_total=content.memory_mib_total,
+        logs_mib=content.logs_mib,
+        log_days=content.log_days,
         kv=parse_kv_namespaces(content.kv_namespace, f"{where}kv_namespace"),
         quotas=parse_quotas(content.quotas, f"{where}quotas"),
     )

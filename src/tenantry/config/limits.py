@@ -31,3 +31,7 @@ JWT_SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: a key as long as the hash of
 DRAIN_SECONDS_DEFAULT = 30.0  # what requests get to end after a stop was asked for. Ours, as Kubernetes
 DRAIN_SECONDS_MAX = 3600.0
 DRAIN_NOTICE_SECONDS_DEFAULT = 1.0  # between "not ready" and the end of listening. Ours
+LOGS_MIB_DEFAULT = 64  # what is kept of what Workers said. Ours
+LOGS_MIB_MAX = 1024 * 1024
+LOG_DAYS_DEFAULT = 7.0  # and for how long. Cloudflare: 3 or 7 days, by plan
+LOG_DAYS_MAX = 3650.0

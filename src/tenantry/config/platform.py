@@ -42,7 +42,7 @@ from tenantry.config.egress import PUBLIC, EgressFile, EgressPolicies, EgressPol
 from tenantry.config.files import read_config_file
 from tenantry.config.identity import IdentitySettings
 from tenantry.config.kv import STRONG, KvNamespaceFile, KvNamespaceSettings, parse_kv_namespaces
-from tenantry.config.limits import MEMORY_MIB_MIN
+from tenantry.config.limits import LOG_DAYS_DEFAULT, LOGS_MIB_DEFAULT, MEMORY_MIB_MIN
 from tenantry.config.plans import DEFAULT_PLANS, PlanFile, Plans, parse_plan, parse_plans
 from tenantry.config.quotas import Quotas, QuotasFile, parse_quotas
 from tenantry.config.wrangler import WorkerProject, find_config, load_project
@@ -85,6 +85,9 @@ class PlatformSettings:
     memory_mib_total: int | None = None
     kv: KvNamespaceSettings = STRONG
     quotas: Quotas = field(default_factory=dict)
+    # What is kept of what Workers said: so much, for so long. 0: nothing.
+    logs_mib: int = LOGS_MIB_DEFAULT
+    log_days: float = LOG_DAYS_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

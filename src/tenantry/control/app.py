@@ -15,6 +15,7 @@ from tenantry.control.d1_files import D1Files
 from tenantry.control.deployer import Deployer, Deployments
 from tenantry.control.edge import Edge
 from tenantry.control.envelope import on_error
+from tenantry.control.log_ring import LogRing
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.api_keys import api_key_routes
 from tenantry.control.routes.audit import audit_routes
@@ -23,12 +24,14 @@ from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_route
 from tenantry.control.routes.kv import KvNamespaces, kv_routes
 from tenantry.control.routes.kv_bulk import kv_bulk_routes
 from tenantry.control.routes.kv_values import kv_value_routes
+from tenantry.control.routes.logs import log_routes
 from tenantry.control.routes.openapi import openapi_routes
 from tenantry.control.routes.platform import Watch, platform_routes
 from tenantry.control.routes.queues import queue_routes
 from tenantry.control.routes.r2 import r2_routes
 from tenantry.control.routes.s3_credentials import s3_credential_routes
 from tenantry.control.routes.scripts import Uploads, script_routes
+from tenantry.control.routes.sealing import sealing_routes
 from tenantry.control.routes.secrets import secret_routes
 from tenantry.control.routes.services import service_routes
 from tenantry.control.routes.settings import setting_routes
@@ -57,6 +60,7 @@ def create_app(
     gateway_url: str | None = None,
     tails: Tails | None = None,
     tail_port: int = 0,
+    logs: LogRing | None = None,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
     lifespan's end.
@@ -64,7 +68,7 @@ def create_app(
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
     `gateway_url` is where the tenants' requests arrive, for clients to print. `tails` are read from a listener of the
-    caller's, on `tail_port`; None: there are none.
+    caller's, on `tail_port`; None: there are none. `logs` is what is kept of what Workers said; None: nothing is.
     """
     d1 = services.by_name["d1"]
     assert isinstance(d1, D1Service)
@@ -104,6 +108,8 @@ def create_app(
             *platform_routes(watch),
             *openapi_routes(routes, threads),
             *api_key_routes(store.api_keys, threads),
+            *log_routes(logs, threads),
+            *sealing_routes(store.sealing, threads),
         ],
         guards=[authorization(store.audit, threads)],
         exception_handlers={Exception: on_error},

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, select
 
-from tenantry.config.deployment import BindingSpec
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec
 from tenantry.control.errors import Invalid
-from tenantry.control.metadata import INHERIT, SECRET_TYPES, Metadata
+from tenantry.control.metadata import INHERIT, Metadata
 from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets
 
 __all__ = ["name_resources", "pin_resources", "replace_bindings", "resolve_bindings"]

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -14,25 +14,34 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tenantry.control.migrations import migrate
+from tenantry.control.vault import Vault
 from tenantry.errors import ConfigError
 
-__all__ = ["Database"]
+__all__ = ["Database", "vault_of"]
 
 _BUSY_TIMEOUT_MS = 10_000
+_VAULT_OPTION = "tenantry_vault"
 
 
 class Database:
     """Transactions on one file. Everything here blocks: call it from a thread, any thread."""
 
-    def __init__(self, file: Path, *, durable: bool = True) -> None:
-        """Open `file`, made (readable by its owner only) and migrated as needed. Raises ConfigError."""
+    def __init__(self, file: Path, vault: Vault, *, durable: bool = True) -> None:
+        """Open `file`, made (readable by its owner only) and migrated as needed. Raises ConfigError.
+
+        `vault` seals the secrets that lie in it.
+        """
         # The journal files that SQLite makes beside it take over this mode.
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         file.chmod(0o600)
         self._synchronous = "FULL" if durable else "NORMAL"
         self._write_lock = threading.Lock()
         self._engine = create_engine(
-            URL.create("sqlite+pysqlite", database=str(file)), pool_size=8, max_overflow=8, pool_reset_on_return=None
+            URL.create("sqlite+pysqlite", database=str(file)),
+            pool_size=8,
+            max_overflow=8,
+            pool_reset_on_return=None,
+            execution_options={_VAULT_OPTION: vault},
         )
         event.listen(self._engine, "connect", self._on_connect)
         event.listen(self._engine, "begin", _on_begin)
@@ -63,6 +72,13 @@ class Database:
         ):
             yield connection
 
+    def flush(self) -> bool:
+        """Bring every commit to the disk, whatever `durable` says. False while a reader holds an old view open."""
+        with self._write_lock, closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            busy = cursor.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]  # type: ignore[attr-defined,unused-ignore]
+            return not busy
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -76,6 +92,12 @@ class Database:
             "PRAGMA foreign_keys = ON",
         ):
             connection.execute(pragma)
+
+
+def vault_of(connection: Connection) -> Vault:
+    """What opens the secrets that lie in the database of a connection."""
+    vault: Vault = connection.get_execution_options()[_VAULT_OPTION]
+    return vault
 
 
 def _on_begin(connection: Connection) -> None:

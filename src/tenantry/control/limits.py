@@ -118,6 +118,15 @@ AUDIT_PATH_CHARACTERS_MAX = 1024
 # Of the file of keys that secrets are sealed with: some hundred rotations.
 VAULT_FILE_BYTES_MAX = 16 * 1024
 
+# Of logs that wait to be written; what comes on top is lost, and counted. Ours.
+LOG_PENDING_CHARACTERS_MAX = 8 * 1024 * 1024
+# Of the name and of the message of an exception that is kept. Ours.
+LOG_EXCEPTION_CHARACTERS_MAX = 64 * 1024
+# Entries in one answer, and bytes: a cursor leads on. Ours.
+LOG_ENTRIES_MAX = 1000
+LOG_ENTRIES_DEFAULT = 100
+LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+
 assert UPLOAD_CHUNK_BYTES < METADATA_BYTES_MAX < MODULE_BYTES_TOTAL_MAX < UPLOAD_BYTES_MAX
 assert MODULE_NAME_SEGMENT_BYTES_MAX < MODULE_NAME_BYTES_MAX
 

@@ -22,7 +22,6 @@ from tenantry.control.names import module_name_untrusted, namespace_name_untrust
 
 __all__ = [
     "INHERIT",
-    "SECRET_TYPES",
     "LimitsDocument",
     "Metadata",
     "annotations_untrusted",
@@ -38,7 +37,6 @@ __all__ = [
 
 INHERIT = "inherit"
 # Bindings that every upload keeps unless it names them: secrets are set once and never sent again.
-SECRET_TYPES = frozenset({"secret_text", "secret_key"})
 
 # Cloudflare's date for a Worker that names none.
 _COMPATIBILITY_DATE_DEFAULT = "2021-11-02"

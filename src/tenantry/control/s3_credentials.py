@@ -1,8 +1,7 @@
 """Access keys for the S3 endpoint: of an account, or of one bucket, with R2's four permissions.
 
 As on Cloudflare the secret is the SHA-256 of a random token. Signature Version 4 proves that a client has it without
-sending it, so the platform must have it too: it cannot be kept as a hash. How it lies in the store is for `_sealed` and
-`_unsealed` to say, and for nothing else.
+sending it, so the platform must have it too: it cannot be kept as a hash. It lies sealed in the store, see vault.
 """
 
 from __future__ import annotations
@@ -11,18 +10,18 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tenantry.control import limits
 from tenantry.control.clock import now
-from tenantry.control.database import Database
+from tenantry.control.database import Database, vault_of
 from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.schema import S3Permission, s3_credentials
 
-__all__ = ["S3Credential", "S3Credentials"]
+__all__ = ["S3Credential", "S3Credentials", "reseal_s3_secrets"]
 
 _PERMISSIONS: Final = get_args(S3Permission)
 _ACCESS_KEY_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -70,7 +69,7 @@ class S3Credentials:
                         name=made.name,
                         permission=made.permission,
                         bucket=made.bucket,
-                        secret=_sealed(secret),
+                        secret=vault_of(connection).seal(secret, _context(account_id, made.access_key_id)),
                         created_on=made.created_on,
                     )
                 )
@@ -83,10 +82,7 @@ class S3Credentials:
         query = select(s3_credentials).where(s3_credentials.c.account_id == account_id)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(s3_credentials.c.created_on, s3_credentials.c.id)).all()
-        return [
-            S3Credential(row.id, row.name, row.permission, row.bucket, row.created_on, _unsealed(row.secret))
-            for row in rows
-        ]
+            return [_read(connection, row) for row in rows]
 
     def find_untrusted(self, account_id: str, access_key_id: str) -> S3Credential | None:
         """The key that a request names."""
@@ -97,9 +93,7 @@ class S3Credentials:
         )
         with self._database.read() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            return None
-        return S3Credential(row.id, row.name, row.permission, row.bucket, row.created_on, _unsealed(row.secret))
+            return None if row is None else _read(connection, row)
 
     def revoke(self, account_id: str, access_key_id: str) -> None:
         """From the next request on it is not valid. Raises NotFound (10007)."""
@@ -113,10 +107,23 @@ class S3Credentials:
             raise NotFound(10007, f"S3 access key {access_key_id[:40]!a} not found")
 
 
-def _sealed(secret: str) -> str:
-    """The form in which a secret lies in the store, whose file only its owner can read."""
-    return secret
+def reseal_s3_secrets(connection: Connection) -> int:
+    """Seal with today's key what is not. Gives how many there are."""
+    vault = vault_of(connection)
+    table = s3_credentials
+    rows = connection.execute(select(table.c.id, table.c.account_id, table.c.secret)).all()
+    for row in rows:
+        if not vault.is_current(row.secret):
+            context = _context(row.account_id, row.id)
+            secret = vault.seal(vault.unseal(row.secret, context), context)
+            connection.execute(update(table).where(table.c.id == row.id).values(secret=secret))
+    return len(rows)
 
 
-def _unsealed(stored: str) -> str:
-    return stored
+def _read(connection: Connection, row: Row[Any]) -> S3Credential:  # Any: the columns of the table
+    secret = vault_of(connection).unseal(row.secret, _context(row.account_id, row.id))
+    return S3Credential(row.id, row.name, row.permission, row.bucket, row.created_on, secret)
+
+
+def _context(account_id: str, access_key_id: str) -> str:
+    return f"s3/{account_id}/{access_key_id}"

@@ -205,6 +205,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/tenantry/v1/api_keys"): _ADMIN,
     ("GET", "/tenantry/v1/api_keys"): _READ,
     ("DELETE", "/tenantry/v1/api_keys/{key_id}"): _ADMIN,
+    ("POST", "/tenantry/v1/secrets/rotate"): _ADMIN,
+    ("GET", "/tenantry/v1/logs"): _ALL,  # of its own Workers: the route sees to that
 }
 
 

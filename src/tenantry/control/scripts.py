@@ -14,13 +14,12 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select
 
-from tenantry.config.deployment import BindingSpec, DeployedWorker
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec, DeployedWorker
 from tenantry.control import limits
 from tenantry.control.bindings import name_resources, pin_resources, resolve_bindings
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import Invalid
-from tenantry.control.metadata import SECRET_TYPES
 from tenantry.control.records import (
     Origin,
     Script,

@@ -1,4 +1,4 @@
-"""The values of secrets: the one place that writes and reads them.
+"""The values of secrets: the one place that writes and reads them. They lie sealed in the store, see vault.
 
 A binding of a secret type leaves here as `{"secret": <id of a row>}`, which is what versions store; with the value in
 it only on its way to the data plane.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
-from tenantry.config.deployment import BindingSpec
-from tenantry.control.metadata import SECRET_TYPES
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec
+from tenantry.control.database import vault_of
 from tenantry.control.schema import script_secrets
 
-__all__ = ["keep_values", "with_values"]
+__all__ = ["keep_values", "reseal_values", "with_values"]
 
 
 def keep_values(
@@ -40,23 +40,46 @@ def with_values(connection: Connection, bindings: Iterable[BindingSpec]) -> tupl
     )
 
 
+def reseal_values(connection: Connection) -> int:
+    """Seal with today's key what is not. Gives how many there are."""
+    vault = vault_of(connection)
+    table = script_secrets
+    rows = connection.execute(select(table.c.id, table.c.script_id, table.c.name, table.c.value)).all()
+    for row in rows:
+        if not vault.is_current(row.value):
+            context = _context(row.script_id, row.name)
+            value = vault.seal(vault.unseal(row.value, context), context)
+            connection.execute(update(table).where(table.c.id == row.id).values(value=value))
+    return len(rows)
+
+
 def _keep(connection: Connection, script_id: str, binding: BindingSpec, moment: str) -> str:
+    vault, context = vault_of(connection), _context(script_id, binding.name)
     query = select(script_secrets.c.id, script_secrets.c.value).where(
         script_secrets.c.script_id == script_id, script_secrets.c.name == binding.name
     )
     for known, value in connection.execute(query):
-        if value == binding.fields["text"]:
+        if vault.unseal(value, context) == binding.fields["text"]:
             return str(known)
     made = secrets.token_hex(16)
     connection.execute(
         insert(script_secrets).values(
-            id=made, script_id=script_id, name=binding.name, value=binding.fields["text"], created_on=moment
+            id=made,
+            script_id=script_id,
+            name=binding.name,
+            value=vault.seal(binding.fields["text"], context),
+            created_on=moment,
         )
     )
     return made
 
 
 def _value(connection: Connection, secret_id: str) -> str:
-    query = select(script_secrets.c.value).where(script_secrets.c.id == secret_id)
-    value: str = connection.execute(query).scalar_one()
-    return value
+    table = script_secrets
+    query = select(table.c.script_id, table.c.name, table.c.value).where(table.c.id == secret_id)
+    row = connection.execute(query).one()
+    return vault_of(connection).unseal(row.value, _context(row.script_id, row.name))
+
+
+def _context(script_id: str, name: str) -> str:
+    return f"secret/{script_id}/{name}"

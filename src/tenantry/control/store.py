@@ -16,8 +16,11 @@ from tenantry.control.queues import Queues
 from tenantry.control.resources import Resources
 from tenantry.control.s3_credentials import S3Credentials
 from tenantry.control.scripts import Scripts
+from tenantry.control.sealing import Sealing
 from tenantry.control.tokens import Tokens
+from tenantry.control.vault import Vault
 from tenantry.control.versions import Versions
+from tenantry.errors import ConfigError
 
 __all__ = ["Store"]
 
@@ -25,9 +28,18 @@ __all__ = ["Store"]
 class Store:
     """One room for each noun, over one database. All calls block; they may come from any thread."""
 
-    def __init__(self, file: Path, *, durable: bool = True, quotas: Quotas | None = None) -> None:
-        """Open or make the database at `file`. `durable`: commits survive a power cut. Raises ConfigError."""
-        self._database = Database(file, durable=durable)
+    def __init__(self, file: Path, vault: Vault, *, durable: bool = True, quotas: Quotas | None = None) -> None:
+        """Open or make the database at `file`. `durable`: commits survive a power cut. `vault` seals its secrets.
+
+        Raises ConfigError.
+        """
+        self._database = Database(file, vault, durable=durable)
+        self.sealing = Sealing(self._database, vault)
+        try:
+            self.sealing.check()
+        except ConfigError:
+            self._database.close()
+            raise
         self.accounts = Accounts(self._database)
         self.tokens = Tokens(self._database)
         self.audit = Audit(self._database)

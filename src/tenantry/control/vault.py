@@ -16,6 +16,7 @@ import binascii
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +26,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tenantry.control.limits import VAULT_FILE_BYTES_MAX
 from tenantry.errors import ConfigError
 
-__all__ = ["ENVIRONMENT_VARIABLE", "Vault", "VaultError"]
+__all__ = ["ENVIRONMENT_VARIABLE", "VAULT_FILE", "Vault", "VaultError"]
 
 ENVIRONMENT_VARIABLE: Final = "TENANTRY_SECRETS_KEYS"
+VAULT_FILE: Final = "secrets.keys"
+"""In the data folder."""
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _LINE: Final = re.compile(r"([0-9a-f]{8}) ([A-Za-z0-9_-]{43}=)")
@@ -43,11 +46,13 @@ class Vault:
     def __init__(self, keys: dict[str, bytes], file: Path | None) -> None:
         """`keys` by id, the current one first. `file` is where they are kept; None: not by us."""
         self._keys = keys
+        self._retired: dict[str, bytes] = {}
+        """Dropped since the start. They still open what somebody read just before."""
         self._file = file
 
     @classmethod
-    def open(cls, file: Path, environment: str | None = None) -> Vault:
-        """The keys of `environment`, if given, else of `file`, which is made with a new one if absent.
+    def open(cls, file: Path, environment: str | None = None, *, new: bool = True) -> Vault:
+        """The keys of `environment`, if given, else of `file`, which is made with a new one if absent and `new`.
 
         Raises ConfigError, which never shows a key.
         """
@@ -56,9 +61,14 @@ class Vault:
         try:
             with file.open("rb") as opened:
                 text = opened.read(VAULT_FILE_BYTES_MAX + 1).decode("ascii", "replace")
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not new:
+                raise ConfigError(
+                    f"{file} is gone, and with it the key of the secrets in the database: put it back (a backup has "
+                    f"it), or set {ENVIRONMENT_VARIABLE} to what stood in it"
+                ) from error
             vault = cls(_new_key(), file)
-            vault._write()
+            vault._write(vault._keys)
             return vault
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from error
@@ -70,14 +80,15 @@ class Vault:
         return next(iter(self._keys))
 
     def seal(self, secret: str, context: str) -> str:
+        key_id, key = next(iter(self._keys.items()))  # once: a rotation may come between
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + AESGCM(self._keys[self.key_id]).encrypt(nonce, secret.encode(), context.encode())
-        return f"v1.{self.key_id}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
+        sealed = nonce + AESGCM(key).encrypt(nonce, secret.encode(), context.encode())
+        return f"v1.{key_id}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
 
     def unseal(self, sealed: str, context: str) -> str:
         """Raises VaultError."""
         version, key_id, content = (*sealed.split("."), "", "")[:3]
-        key = self._keys.get(key_id)
+        key = self._keys.get(key_id) or self._retired.get(key_id)
         if version != "v1" or key is None:
             raise VaultError(f"no key {key_id[:8]!a} to open a secret with: is the file of keys that of this database?")
         try:
@@ -85,6 +96,10 @@ class Vault:
             return AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
         except (binascii.Error, ValueError, InvalidTag) as error:
             raise VaultError("a secret that was changed, or belongs to something else") from error
+
+    def opens(self, sealed: str) -> bool:
+        """Whether it has the key. `sealed` may be cut after the key's id."""
+        return sealed[:3] == "v1." and sealed[3:11] in self._keys
 
     def is_current(self, sealed: str) -> bool:
         return sealed.startswith(f"v1.{self.key_id}.")
@@ -95,23 +110,25 @@ class Vault:
             raise ConfigError(
                 f"the keys come from {ENVIRONMENT_VARIABLE}: put a new one in front there, and start again"
             )
-        self._keys = {**_new_key(), **self._keys}
-        self._write()
+        keys = {**_new_key(), **self._keys}
+        self._write(keys)
+        self._keys = keys
 
     def drop_old_keys(self) -> None:
         """Once nothing is sealed with them any more."""
-        self._keys = {self.key_id: self._keys[self.key_id]}
+        keys = dict([next(iter(self._keys.items()))])
         if self._file is not None:
-            self._write()
+            self._write(keys)
+        self._retired, self._keys = {**self._retired, **self._keys}, keys
 
-    def _write(self) -> None:
+    def _write(self, keys: Mapping[str, bytes]) -> None:
         """In one step, and on disk before anything is sealed with what is new in it."""
         assert self._file is not None
         temporary = self._file.with_name(f".{self._file.name}.new")
         temporary.unlink(missing_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as opened:
-            for key_id, key in self._keys.items():
+            for key_id, key in keys.items():
                 opened.write(f"{key_id} {base64.urlsafe_b64encode(key).decode('ascii')}\n")
             opened.flush()
             os.fsync(opened.fileno())

@@ -8,13 +8,12 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, func, select
 
-from tenantry.config.deployment import BindingSpec, DeployedWorker
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec, DeployedWorker
 from tenantry.control import limits
 from tenantry.control.bindings import name_resources, pin_resources
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import Invalid, NotFound
-from tenantry.control.metadata import SECRET_TYPES
 from tenantry.control.records import (
     Deployment,
     Origin,

@@ -54,6 +54,8 @@ class Invocation(msgspec.Struct, eq=False):
     """Which versions serve it and all that it calls; stands at the root."""
     recorder: Recorder | None = None
     """Where somebody watches the Worker."""
+    origin: tuple[str, bytes, float] | None = None
+    """Its method, payload and beginning, for a recorder that is made once there is something to note."""
     answered: bool = False
     canceled: bool = False
     cpu_seconds: float = 0.0

@@ -46,6 +46,8 @@ LOG_BYTES_MAX: Final = 256 * 1024
 LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
+REDACTED_CHARACTERS_MIN: Final = 8
+"""Of a secret that is hidden where its Worker logs it: a shorter one would be found where it does not stand."""
 
 OPERATOR_WEIGHT: Final = 8
 """How much more of the host's loop than a tenant's a Worker outside of dispatch namespaces gets, where it is short."""

@@ -36,9 +36,10 @@ from tenantry.host.limits import (
     WAIT_UNTIL_SECONDS_MAX,
 )
 from tenantry.host.logs import LogSink, emit
+from tenantry.host.redaction import redactor
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
-from tenantry.host.traces import TraceHub
+from tenantry.host.traces import Recorder, TraceHub
 from tenantry.streams import ByteStream, is_byte_stream
 from tenantry.wire.assignment import WORKER_ROOT
 from tenantry.wire.events import (
@@ -132,6 +133,7 @@ class WorkerProcess:
         """Calls that were refused since the last invocation began."""
         self._stray_log = LogAllowance()
         self._log_sink = log_sink
+        self._redact = redactor(worker)
         self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_closed = on_closed
@@ -233,7 +235,9 @@ class WorkerProcess:
         invocation = Invocation(self.worker, self, call, kind, depth, deadline, terms, caller, admission, choice)
         self.invocations[call] = invocation
         if self._traces is not None and target == WORKER_ROOT:
-            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload)
+            invocation.recorder = self._traces.recorder(self.worker, kind, method, payload, self._redact)
+            if invocation.recorder is None and self._traces.keeps_notable:
+                invocation.origin = (method, payload, self.loop.time())
         return invocation
 
     @staticmethod
@@ -243,17 +247,37 @@ class WorkerProcess:
             error = invocation.failure
         elif isinstance(error, ChannelClosed):
             error = WorkerCrashed("The Worker's process ended before it answered.")
-        if invocation.recorder is not None:
-            invocation.recorder.failed(error)
+        if (recorder := invocation.process.recorder_of(invocation)) is not None:
+            recorder.failed(error)
         return error
+
+    def recorder_of(self, invocation: Invocation) -> Recorder | None:
+        """For what there is to note of it; made now if only what is notable is kept. None: nobody wants to know."""
+        if invocation.recorder is None and invocation.origin is not None and self._traces is not None:
+            method, payload, began_at = invocation.origin
+            recorder = Recorder(
+                self._traces,
+                self.worker,
+                invocation.kind,
+                method,
+                payload,
+                self._redact,
+                self.loop.time() - began_at,
+            )
+            invocation.recorder, invocation.origin = recorder, None
+            if self.invocations.get(invocation.call) is not invocation:
+                recorder.over(invocation.cpu_seconds)
+            elif invocation.answered:
+                recorder.answered_before()
+        return invocation.recorder
 
     def too_late(self, invocation: Invocation, returned: CallReturned) -> InvocationError | None:
         """What its caller gets instead of an answer that came when its time was over already."""
         if not self.condemned_at or invocation.failure is None:
             return None
         self.peer.discard(returned.capabilities)
-        if invocation.recorder is not None:
-            invocation.recorder.failed(invocation.failure)
+        if (recorder := self.recorder_of(invocation)) is not None:
+            recorder.failed(invocation.failure)
         return invocation.failure
 
     def take(self, invocation: Invocation, returned: CallReturned) -> Reply:
@@ -271,8 +295,8 @@ class WorkerProcess:
         """Nobody waits for the answer any more. What the Worker gave to waitUntil() goes on for as long as it may."""
         if not invocation.canceled and invocation.call in self.invocations:
             invocation.canceled = True
-            if invocation.recorder is not None:
-                invocation.recorder.failed(asyncio.CancelledError())
+            if (recorder := self.recorder_of(invocation)) is not None:
+                recorder.failed(asyncio.CancelledError())
             invocation.deadline = min(invocation.deadline, self.loop.time() + WAIT_UNTIL_SECONDS_MAX)
             self.peer.cancel(invocation.call)
 
@@ -506,19 +530,21 @@ class WorkerProcess:
         room = LOG_BYTES_MAX - allowance.used_bytes
         if room <= 0:
             return
+        message = event.message if self._redact is None else self._redact(event.message)
         allowance.used_bytes += len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
         if allowance.used_bytes < LOG_BYTES_MAX:
-            self._note(invocation, level, event.message)
+            self._note(invocation, level, message)
             return
-        self._note(invocation, level, event.message[:room])
+        self._note(invocation, level, message[:room])
         self._note(
             invocation, "warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost."
         )
 
     def _note(self, invocation: Invocation | None, level: str, message: str) -> None:
-        if invocation is not None and invocation.recorder is not None:
-            invocation.recorder.log(level, message)
-        elif invocation is None and self._traces is not None:
+        recorder = None if invocation is None else self.recorder_of(invocation)
+        if recorder is not None:
+            recorder.log(level, message)
+        elif self._traces is not None:
             self._traces.said(self.worker, level, message)
         self.emit(level, message)
 

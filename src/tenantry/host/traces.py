@@ -84,6 +84,7 @@ class TraceHub:
 
     def __init__(self) -> None:
         self._listeners: dict[tuple[str | None, str], list[Listener]] = {}
+        self._of_notable: list[Listener] = []
 
     def watch(self, namespace: str | None, name: str, listener: Listener) -> Callable[[], None]:
         """From now on `listener` hears of what the Worker does, until the function that is returned is called."""
@@ -98,20 +99,47 @@ class TraceHub:
 
         return leave
 
-    def recorder(self, worker: DeployedWorker, kind: InvocationKind, method: str, payload: bytes) -> Recorder | None:
+    def watch_notable(self, listener: Listener) -> Callable[[], None]:
+        """As `watch`, of all Workers, but only of invocations that said something or did not end `ok`.
+
+        What ends `ok` in silence costs nothing: its recorder would be made by what it says, or by its failure.
+        """
+        self._of_notable.append(listener)
+
+        def leave() -> None:
+            if listener in self._of_notable:
+                self._of_notable.remove(listener)
+
+        return leave
+
+    @property
+    def keeps_notable(self) -> bool:
+        return bool(self._of_notable)
+
+    def recorder(
+        self,
+        worker: DeployedWorker,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        redact: Callable[[str], str] | None = None,
+    ) -> Recorder | None:
         """For an invocation that begins; None when nobody watches."""
         if not self._listeners or (worker.namespace, worker.name) not in self._listeners:
             return None
-        return Recorder(self, worker, kind, method, payload)
+        return Recorder(self, worker, kind, method, payload, redact)
 
     def said(self, worker: DeployedWorker, level: str, message: str) -> None:
         """Something that the Worker logged while it ran no invocation."""
-        if self._listeners and (worker.namespace, worker.name) in self._listeners:
+        if self._of_notable or (worker.namespace, worker.name) in self._listeners:
             log = TraceLog(level, message, _now_ms())
             self.publish(Trace(worker.name, worker.namespace, worker.version_id, "unknown", [log]))
 
     def publish(self, trace: Trace) -> None:
-        for listener in list(self._listeners.get((trace.namespace, trace.worker), ())):
+        listeners = list(self._listeners.get((trace.namespace, trace.worker), ()))
+        if trace.logs or trace.outcome != "ok":
+            listeners += self._of_notable
+        for listener in listeners:
             try:
                 listener(trace)
             except Exception:  # noqa: BLE001 - whoever watches may fail; that harms no request
@@ -122,23 +150,37 @@ class Recorder:
     """Notes of one invocation. They are published once it is answered and nothing of it is left."""
 
     def __init__(
-        self, hub: TraceHub, worker: DeployedWorker, kind: InvocationKind, method: str, payload: bytes
+        self,
+        hub: TraceHub,
+        worker: DeployedWorker,
+        kind: InvocationKind,
+        method: str,
+        payload: bytes,
+        redact: Callable[[str], str] | None = None,
+        age_seconds: float = 0.0,
     ) -> None:
+        """`redact` takes secrets out of what the Worker says. `age_seconds`: how long ago the invocation began."""
         self._hub = hub
+        self._redact = redact
         self._worker = worker
         self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.OUTBOUND)
         self._method = method
         self._request = _request_untrusted(payload) if self._is_fetch else None
-        self._began_at = _now_ms()
+        self._began_at = _now_ms() - round(age_seconds * 1000)
         self._logs: list[TraceLog] = []
         self._exceptions: list[TraceException] = []
         self._outcome: str | None = None
         self._status: int | None = None
         self._over = False
+        self._published = False
         self.cpu_seconds = 0.0
 
     def log(self, level: str, message: str) -> None:
         self._logs.append(TraceLog(level, message, _now_ms()))
+
+    def answered_before(self) -> None:
+        """It is made for what comes after the answer, of which nothing is known any more."""
+        self._settle("ok")
 
     def answered(self, payload: bytes) -> None:
         self._status = _status_untrusted(payload) if self._is_fetch else None
@@ -149,7 +191,10 @@ class Recorder:
             # Its traceback is what the Worker logged last.
             last = self._logs.pop() if self._logs and self._logs[-1].message.startswith("Traceback") else None
             stack = last.message if last is not None else ""
-            self._exceptions.append(TraceException(error.name, error.message, stack, _now_ms()))
+            name, message = error.name, error.message
+            if self._redact is not None:
+                name, message = self._redact(name), self._redact(message)
+            self._exceptions.append(TraceException(name, message, stack, _now_ms()))
             self._settle("exception")
         elif isinstance(error, LimitExceeded):
             self._exceptions.append(TraceException("Error", str(error), "", _now_ms()))
@@ -163,12 +208,15 @@ class Recorder:
         self._publish_when_done()
 
     def _settle(self, outcome: str) -> None:
+        if self._published:
+            return  # a client that left when all was over
         self._outcome = outcome
         self._publish_when_done()
 
     def _publish_when_done(self) -> None:
         if not self._over or self._outcome is None:
             return
+        self._published = True
         self._hub.publish(
             Trace(
                 worker=self._worker.name,

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.quotas import Quotas
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 from tenantry.services.quota import Quota
@@ -103,7 +103,7 @@ class Control:
 async def running_control(
     tmp_path: Path, quotas: Mapping[str, Quota] | None = None, counts: Quotas | None = None
 ) -> AsyncIterator[Control]:
-    store = Store(tmp_path / "control.db", durable=False, quotas=counts)
+    store = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False, quotas=counts)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     deployments = FakeDeployments()
     account = store.accounts.default().id

@@ -14,6 +14,7 @@ from multipart import PushMultipartParser
 from tenantry.config.deployment import WorkerLimits
 from tenantry.control import limits
 from tenantry.control.store import Store
+from tenantry.control.vault import Vault
 
 HEAD = "multipart/form-data; boundary=xyz"
 
@@ -39,7 +40,7 @@ async def test_an_answered_deploy_is_there_after_a_restart(control: Any) -> None
     await control.deploy("w", "bindings", {"entry.py": b"other"})
     control.store.close()
 
-    again = Store(control.data / "control.db")
+    again = Store(control.data / "control.db", Vault.open(control.data / "secrets.keys"))
     found = {worker.namespace: worker for worker in again.all_deployed()}
     again.close()
 

@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.control.scopes import Scope
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
@@ -39,7 +39,7 @@ class Nobody:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("control")
-    store = Store(folder / "control.db", durable=False)
+    store = Store(folder / "control.db", Vault.open(folder / "secrets.keys"), durable=False)
     services = InstalledServices(ServiceSettings(folder, "process"))
     app = create_app(store, BundleStore(folder / "bundles", durable=False), Nobody(), services, Watch())
     account = store.accounts.default().id

@@ -51,6 +51,91 @@ class Watch:
             return await self.traces.get()
 
 
+class Notable(Watch):
+    """Of all Workers; only this one's are let through."""
+
+    def __init__(self, platform: Any, name: str) -> None:
+        self.traces = asyncio.Queue()
+        self.leave = platform.host.traces.watch_notable(
+            lambda trace: self.traces.put_nowait(trace) if trace.worker == name else None
+        )
+
+
+SECRETIVE = """
+from workers import WorkerEntrypoint, Response
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        print("the key is", self.env.KEY, "and", [self.env.LINES], self.env.SHORT, self.env.PUBLIC)
+        raise ValueError(f"no luck with {self.env.KEY}")
+"""
+
+
+async def test_a_secret_is_shown_to_nobody_whatever_prints_it(platform: Any, unique: str) -> None:
+    secrets = {"KEY": "canary-key-1", "LINES": "canary\nlines", "SHORT": "short"}
+    bindings = {name: ("secret_text", {"text": text}) for name, text in secrets.items()}
+    platform.deploy(unique, SECRETIVE, bindings={**bindings, "PUBLIC": ("plain_text", {"text": "for all to see"})})
+    platform.deploy(f"{unique}-other", SOURCE)
+    watches = [Watch(platform, unique), Notable(platform, unique)]
+
+    with pytest.raises(WorkerThrew):
+        await platform.fetch(unique)
+
+    for watch in watches:
+        trace = await watch.next()
+        assert [log.message for log in trace.logs] == ["the key is [redacted] and ['[redacted]'] short for all to see"]
+        (exception,) = trace.exceptions
+        assert exception.message == "no luck with [redacted]"
+        assert "no luck with [redacted]" in exception.stack
+        watch.leave()
+    assert "no luck with [redacted]" in platform.logs(unique)
+    assert "canary" not in platform.logs(unique)
+    await platform.text(f"{unique}-other", "/canary-key-1")
+    assert "canary-key-1" in platform.logs(f"{unique}-other"), "it is no secret of this one"
+
+
+async def test_only_what_said_something_or_failed_is_notable(platform: Any, unique: str) -> None:
+    silent = """
+    from workers import WorkerEntrypoint, Response
+    import asyncio
+
+    class Default(WorkerEntrypoint):
+        async def fetch(self, request):
+            if request.url.endswith("/late"):
+                async def late():
+                    await asyncio.sleep(0.02)
+                    print("behind the answer")
+                self.ctx.waitUntil(late())
+            if request.url.endswith("/loud"):
+                print("loud")
+            if request.url.endswith("/fail"):
+                raise ValueError("broken")
+            return Response("ok", status=203)
+    """
+    platform.deploy(unique, silent)
+    watch = Notable(platform, unique)
+
+    for path in ("/silent", "/late", "/silent", "/loud"):
+        await platform.text(unique, path)
+    with pytest.raises(WorkerThrew):
+        await platform.fetch(unique, "/fail")
+
+    found = {}
+    for _ in range(3):
+        trace = await watch.next()
+        assert trace.request is not None
+        assert trace.began_at is not None
+        found[trace.request.url.rsplit("/", 1)[1]] = (trace.outcome, trace.status, [log.message for log in trace.logs])
+    assert found == {
+        "late": ("ok", None, ["behind the answer"]),
+        "loud": ("ok", 203, ["loud"]),
+        "fail": ("exception", None, []),
+    }
+    watch.leave()
+    await platform.text(unique, "/loud")
+    assert watch.traces.empty()
+
+
 async def test_a_request_its_log_and_its_answer(platform: Any, unique: str) -> None:
     platform.deploy(unique, SOURCE)
     watch = Watch(platform, unique)

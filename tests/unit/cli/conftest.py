@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tenantry.config.deployment import DeployedWorker
-from tenantry.control import BundleStore, Store, create_app
+from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 
@@ -61,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    store = Store(tmp_path / "control.db", durable=False)
+    store = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False)
     bundles = BundleStore(tmp_path / "bundles", durable=False)
     account = store.accounts.default().id
     found = Server("", account, store.tokens.issue(account, "test")[1], store, bundles)

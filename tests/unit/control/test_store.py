@@ -19,6 +19,7 @@ from tenantry.control.resources import Page
 from tenantry.control.schema import METADATA
 from tenantry.control.store import Store
 from tenantry.control.upload import Upload
+from tenantry.control.vault import Vault
 from tenantry.errors import ConfigError
 
 BUNDLE = "a" * 64
@@ -27,7 +28,7 @@ FIRST = Page(1, 100)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "control.db", durable=False)
+    opened = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False)
     yield opened
     opened.close()
 
@@ -86,18 +87,18 @@ def test_the_migrated_schema_is_the_one_that_statements_are_built_with(store: St
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, ("CREATE TABLE future (id TEXT)",)))
-    Store(tmp_path / "control.db").close()
+    Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys")).close()
     monkeypatch.undo()
 
     with pytest.raises(ConfigError, match="use a newer tenantry"):
-        Store(tmp_path / "control.db")
+        Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"))
 
 
 def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "control.db").write_bytes(b"not a database" * 1000)
 
     with pytest.raises(ConfigError, match="cannot be used as the control store"):
-        Store(tmp_path / "control.db")
+        Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"))
 
 
 def test_nobody_else_may_read_the_file(store: Store, tmp_path: Path, account: str) -> None:
@@ -141,7 +142,7 @@ def test_a_deploy_is_there_after_reopening(store: Store, account: str, tmp_path:
     done = deploy(store, account, upload(text("GREETING", "hi"), BindingSpec("J", "json", {"json": [1, None]})))
     store.close()
 
-    again = Store(tmp_path / "control.db")
+    again = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"))
     (worker,) = again.all_deployed()
     again.close()
 

@@ -20,7 +20,7 @@ from tenantry.config.egress import EgressFile
 from tenantry.config.kv import KvNamespaceFile
 from tenantry.config.plans import PlanFile
 from tenantry.config.quotas import D1QuotaFile, KvQuotaFile, QuotasFile, R2QuotaFile
-from tenantry.control import BundleStore, Store, create_app, metadata
+from tenantry.control import BundleStore, Store, Vault, create_app, metadata
 from tenantry.errors import InvocationError
 from tenantry.gateway import app as gateway
 from tenantry.services import ServiceSettings
@@ -168,7 +168,7 @@ def test_the_routes_of_the_rest_api(reference: dict[str, str], tmp_path: Path) -
         def metrics(self) -> bytes:
             return b""
 
-    store = Store(tmp_path / "control.db", durable=False)
+    store = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False)
     try:
         services = InstalledServices(ServiceSettings(tmp_path, "process"))
         nobody = Nobody()

@@ -14,13 +14,13 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tenantry.config.deployment import BindingSpec
+from tenantry.config.deployment import SECRET_TYPES, BindingSpec
 from tenantry.control import limits
 from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.deployer import Deployer
 from tenantry.control.envelope import Envelope
 from tenantry.control.errors import Invalid, NotFound
-from tenantry.control.metadata import SECRET_TYPES, secret_untrusted
+from tenantry.control.metadata import secret_untrusted
 from tenantry.control.records import Script, ScriptRef, VersionMetadata
 from tenantry.control.routes.worker import REF, both, origin_of
 from tenantry.control.store import Store

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from tenantry.config.deployment import SECRET_TYPES
 from tenantry.control import limits
 from tenantry.control.bindings import replace_bindings
 from tenantry.control.body import ApiRequest, read_json_untrusted, read_settings_untrusted
@@ -20,7 +21,6 @@ from tenantry.control.deployer import Deployer
 from tenantry.control.envelope import Envelope
 from tenantry.control.errors import Invalid
 from tenantry.control.metadata import (
-    SECRET_TYPES,
     LimitsDocument,
     bindings_untrusted,
     compatibility_date_untrusted,
