@@ -12,6 +12,7 @@ CANARY_SEED sets it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import re
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -275,6 +277,20 @@ def leaks_in_log(log: Path, customers: list[Customer]) -> tuple[list[str], set[b
     return leaks, own
 
 
+def leaks_in_ring(ring: Path, customers: list[Customer]) -> tuple[list[str], set[str]]:
+    """Entries of the ring of logs with a token that is not their Worker's, and the Workers that had their own there."""
+    tokens = {customer.worker: customer.token for customer in customers}
+    leaks, own = [], set()
+    with contextlib.closing(sqlite3.connect(ring)) as connection:
+        for worker, document in connection.execute("SELECT worker, document FROM entries WHERE worker <> 'dispatcher'"):
+            seen = set(TOKEN.findall(document))
+            if seen - {tokens.get(worker)}:
+                leaks.append(f"{worker}: {document[:500]!r}")
+            elif seen:
+                own.add(worker)
+    return leaks, own
+
+
 def leaks_in_storage(platform: Platform, customers: list[Customer]) -> tuple[list[str], set[tuple[str, str]]]:
     """Files with a token that is not their owner's, and which kinds of storage held whose own."""
     owners: dict[str, tuple[str, Customer]] = {}
@@ -286,8 +302,8 @@ def leaks_in_storage(platform: Platform, customers: list[Customer]) -> tuple[lis
     whole = {customer.token for customer in customers}
     leaks, own = [], set()
     for file in platform.data.rglob("*"):
-        # The control plane's store holds the bindings of all: it is the vendor's.
-        if not file.is_file() or file.name.startswith("control.db"):
+        # The control plane's store holds the bindings of all, and the ring of logs what all said: they are the vendor's.
+        if not file.is_file() or file.name.startswith(("control.db", "logs.sqlite")):
             continue
         seen = set(TOKEN.findall(file.read_bytes())) & whole
         path = str(file.relative_to(platform.data))
@@ -322,6 +338,8 @@ async def test_no_customer_ever_sees_the_token_of_another(platform: Platform, cu
 
     leaks, logged = leaks_in_log(platform.log, customers)
     assert not leaks, "\n".join(leaks[:20])
+    leaks, kept = leaks_in_ring(platform.data / "logs" / "logs.sqlite", customers)
+    assert not leaks, "\n".join(leaks[:20])
     leaks, stored = leaks_in_storage(platform, customers)
     assert not leaks, "\n".join(leaks[:20])
 
@@ -331,5 +349,6 @@ async def test_no_customer_ever_sees_the_token_of_another(platform: Platform, cu
     assert tally.kills["tenantry-worker"] > 2
     assert set(tally.good) == {customer.worker for customer in customers}
     assert logged == {customer.worker.encode() for customer in customers}
+    assert kept == {customer.worker for customer in customers}
     assert {kind for kind, _ in stored} == {"kv", "r2", "d1"}
     assert len(stored) > 2 * CUSTOMERS
