@@ -302,7 +302,7 @@ def leaks_in_storage(platform: Platform, customers: list[Customer]) -> tuple[lis
     whole = {customer.token for customer in customers}
     leaks, own = [], set()
     for file in platform.data.rglob("*"):
-        # The control plane's store holds the bindings of all, and the ring of logs what all said: they are the vendor's.
+        # The store holds the bindings of all, the ring of logs what all said: they are the vendor's.
         if not file.is_file() or file.name.startswith(("control.db", "logs.sqlite")):
             continue
         seen = set(TOKEN.findall(file.read_bytes())) & whole
