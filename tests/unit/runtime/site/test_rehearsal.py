@@ -14,6 +14,7 @@ def test_it_runs_through_and_leaves_no_descriptor_no_thread_and_no_binding() -> 
     before = os.listdir("/proc/self/fd")
     threads = threading.active_count()
     rehearse()
-    assert os.listdir("/proc/self/fd") == before
+    # Others may have gone meanwhile: what the tests before left to the collector.
+    assert set(os.listdir("/proc/self/fd")) <= set(before)
     assert threading.active_count() == threads
     assert list(workers.env) == []
