@@ -28,8 +28,9 @@ class BindingSpec:
     """One binding. `type` is Cloudflare's word for it, `fields` what that type carries in upload metadata.
 
     `{"namespace_id": …}` (kv_namespace), `{"bucket_name": …}` (r2_bucket), `{"id": …, "database_id": …}` (d1, both the
-    same), `{"namespace": …}` (dispatch_namespace), `{"text": …}` (plain_text, secret_text), `{"json": …}` (json), nothing
-    (assets). A dispatch_namespace may have an `"outbound": {"worker": {"service": …, "entrypoint": …}, "params": [{"name": …}]}`.
+    same), `{"namespace": …}` (dispatch_namespace), `{"text": …}` (plain_text, secret_text), `{"json": …}` (json), none
+    (assets).
+    A dispatch_namespace may have an `"outbound": {"worker": {"service": …, "entrypoint": …}, "params": [{"name": …}]}`.
     """
 
     name: str

@@ -149,7 +149,7 @@ class ProjectAssets:
 
 @dataclass(frozen=True, slots=True)
 class WorkerProject:
-    """A Worker as its author keeps it. Paths are absolute; `main` is a file that exists, or None: it has assets only."""
+    """A Worker as its author keeps it. Paths are absolute; `main` is a file that exists; None: it has only assets."""
 
     file: Path
     folder: Path

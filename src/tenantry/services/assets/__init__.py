@@ -3,6 +3,7 @@
 No service with bindings of its own like KV: a version of a Worker has its files, as it has its code.
 """
 
+from tenantry.services.assets.backup import back_up
 from tenantry.services.assets.manifest import (
     BadManifest,
     Digest,
@@ -31,6 +32,7 @@ __all__ = [
     "SiteAnswer",
     "SiteRequest",
     "StagedBlob",
+    "back_up",
     "check_manifest_untrusted",
     "check_worker_first_untrusted",
     "extension_of",

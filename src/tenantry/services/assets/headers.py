@@ -16,7 +16,8 @@ from tenantry.services.assets.patterns import PatternError, Template, fill
 __all__ = ["HeaderRules"]
 
 _PATH: Final = re.compile(r"[^\s]+://|/")
-_ABSOLUTE: Final = re.compile(r"https://[^/:]+(/.*)?")
+_ABSOLUTE: Final = re.compile(r"https://(?P<host>[^/]+)(/.*)?")
+_PORT: Final = re.compile(r".*:[0-9]+")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]+")
 _UNSET: Final = "! "
@@ -73,10 +74,12 @@ class HeaderRules:
 
 
 def _begun(line: str) -> _Rule | None:
-    if not line.startswith("/") and not _ABSOLUTE.fullmatch(line):
-        return None  # another scheme, or a port
-    if not line.startswith("/") and line.count("/") == 2:
-        line += "/"
+    if not line.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(line)
+        if absolute is None or _PORT.fullmatch(absolute["host"]):
+            return None
+        if line.count("/") == 2:
+            line += "/"
     try:
         return _Rule(Template(line.partition("?")[0].partition("#")[0]))
     except PatternError:
