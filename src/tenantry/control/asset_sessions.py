@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import structlog
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from tenantry.control import limits
 from tenantry.control.asset_tokens import AssetTokens
@@ -52,6 +52,8 @@ from tenantry.services.assets import (
 )
 
 __all__ = ["AssetSessions", "Begun", "SettledAssets", "Wanted", "drop_sessions", "need_session"]
+
+_log = structlog.get_logger(__name__)
 
 Manifest = dict[str, Entry]
 _decode_manifest: Final = msgspec.json.Decoder(Manifest).decode
@@ -249,12 +251,15 @@ def _session(connection: Connection, session_id: str, owner: ColumnElement[bool]
 
 
 def _keep_files(connection: Connection, session_id: str, files: Iterable[Asset]) -> None:
+    there = select(asset_session_files.c.hash).where(asset_session_files.c.session_id == session_id)
+    known = set(connection.execute(there).scalars())
     rows = [
         {"session_id": session_id, "hash": asset.hash, "blob": asset.blob, "size_bytes": asset.size_bytes}
         for asset in files
+        if asset.hash not in known
     ]
     if rows:
-        connection.execute(insert_or_ignore(asset_session_files).on_conflict_do_nothing(), rows)
+        connection.execute(insert(asset_session_files), rows)
 
 
 def _known(
@@ -277,8 +282,15 @@ def _known(
     )
     found = [VersionMetadata.read(document) for document in connection.execute(deployed).scalars()]
     for metadata in (latest_version(connection, script.id).metadata, *found):
-        if metadata.assets is not None:
-            known.update({asset.hash: asset for asset in assets.read_manifest(metadata.assets.manifest).values()})
+        if metadata.assets is None:
+            continue
+        try:
+            files = assets.read_manifest(metadata.assets.manifest)
+        except (OSError, ValueError) as error:
+            # Then they are uploaded anew, which mends it.
+            _log.error("a manifest of assets cannot be read", worker=ref.name, reason=str(error))
+        else:
+            known.update({asset.hash: asset for asset in files.values()})
     return known
 
 
