@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry.gateway.connection import Connection
@@ -146,6 +146,7 @@ def _requests(draw: st.DrawFn) -> tuple[bytes, tuple[str, bytes, bytes]]:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body, (method, target, body)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(_requests(), min_size=1, max_size=6), st.lists(st.integers(0, 5000), max_size=12))
 def test_requests_are_the_same_however_they_are_cut(
     requests: list[tuple[bytes, tuple[str, bytes, bytes]]], places: list[int]
@@ -178,6 +179,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(_PIECES | st.binary(max_size=20), max_size=30), st.lists(st.integers(0, 5000), max_size=5))
 def test_no_bytes_break_a_connection(pieces: list[bytes], places: list[int]) -> None:
     """What is asked, and what a client is told, hangs on the bytes alone; and nothing raises."""
