@@ -34,11 +34,13 @@ from tenantry.gateway.limits import (
     URL_CHARACTERS_MAX,
 )
 from tenantry.gateway.request import BadRequest, RequestHead
+from tenantry.gateway.sendfile import send_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tenantry.gateway.server import GatewayServer
+    from tenantry.streams import FileStream
 
 __all__ = ["Connection"]
 
@@ -298,6 +300,16 @@ class Connection(asyncio.Protocol):
         """Wait until the client has taken most of what was written."""
         if self._drained is not None:
             await asyncio.shield(self._drained)
+
+    async def send_file(self, stream: FileStream) -> None:
+        """Raises as `tenantry.gateway.sendfile` does."""
+        self._transport.set_write_buffer_limits(high=0)
+        try:
+            await self.drain()  # what was written goes first
+            await send_file(self._transport.get_extra_info("socket"), stream, self._server.threads)
+        finally:
+            if not self._transport.is_closing():
+                self._transport.set_write_buffer_limits(high=SEND_BYTES)
 
     def date(self) -> bytes:
         return self._server.date()

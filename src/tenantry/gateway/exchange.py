@@ -12,6 +12,7 @@ from tenantry.wire.limits import INLINE_BODY_BYTES_MAX
 if TYPE_CHECKING:
     from tenantry.gateway.connection import Connection
     from tenantry.gateway.request import BadRequest, RequestHead
+    from tenantry.streams import FileStream
     from tenantry.wire.values import RequestValue
 
 __all__ = ["Exchange"]
@@ -168,6 +169,14 @@ class Exchange:
         else:
             self._connection.write(data)
         await self._connection.drain()
+
+    async def write_file(self, stream: FileStream) -> None:
+        """The whole of the body, from the file in which it lies. Raises ConnectionError, TimeoutError, StreamError."""
+        if self.over:
+            return
+        assert self._written == stream.length, "the head says how long the file is"
+        await self._connection.send_file(stream)
+        self._written = 0
 
     def finish(self, *, with_body: bool) -> None:
         """The response is whole. Raises ValueError where its body is shorter than was said."""

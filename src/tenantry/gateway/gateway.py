@@ -20,11 +20,12 @@ from tenantry.errors import (
     WorkerNotFound,
     WorkerThrew,
 )
-from tenantry.gateway.limits import SEND_BYTES
+from tenantry.gateway.limits import SEND_BYTES, SENDFILE_BYTES_MIN
 from tenantry.gateway.request import BadRequest, read_request
 from tenantry.gateway.response import BadResponse, encode_headers
 from tenantry.gateway.stats import RequestStats
 from tenantry.host import Answer, Host
+from tenantry.streams import FileStream
 
 if TYPE_CHECKING:
     from tenantry.gateway.exchange import Exchange
@@ -140,10 +141,13 @@ class Gateway:
             block, claimed, dated = encode_headers(answer.response)
             length = stream.length
             with_body = exchange.begin(answer.response.status, block, length, claimed, dated=dated)
-            while with_body and not exchange.over and (chunk := await stream.read(SEND_BYTES)):
-                await exchange.write(chunk)
+            if with_body and isinstance(stream, FileStream) and (length or 0) >= SENDFILE_BYTES_MIN:
+                await exchange.write_file(stream)
+            else:
+                while with_body and not exchange.over and (chunk := await stream.read(SEND_BYTES)):
+                    await exchange.write(chunk)
             exchange.finish(with_body=with_body)
-        except StreamError:
+        except (StreamError, ConnectionError, TimeoutError):
             exchange.cut()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(exchange, error)

@@ -16,6 +16,9 @@ RESPONSE_HEADER_BYTES_MAX: Final = 32 * 1024
 SEND_BYTES: Final = 512 * 1024
 """Bytes of a body in one message to the server."""
 
+SENDFILE_BYTES_MIN: Final = 256 * 1024
+"""A file of this size goes from the disk to the socket without entering the host; for less, a read is quicker."""
+
 READ_AHEAD_BYTES: Final = 256 * 1024
 """What is held of a body that nobody asks for: enough to see whether its client is still there."""
 

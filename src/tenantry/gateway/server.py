@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["listening"]
 
 _BACKLOG: Final = 4096
+_FILE_THREADS: Final = 4
 
 
 @asynccontextmanager
@@ -39,6 +41,7 @@ class GatewayServer:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.loop = asyncio.get_running_loop()
+        self.threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="gateway-files")
         self._connections: set[Connection] = set()
         self._emptied: asyncio.Event = asyncio.Event()
         self._closing = False
@@ -93,3 +96,4 @@ class GatewayServer:
                 await asyncio.sleep(0)
         if self._timer is not None:
             self._timer.cancel()
+        self.threads.shutdown(wait=False)
