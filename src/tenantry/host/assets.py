@@ -166,10 +166,11 @@ class AssetPool(WorkerPool):
         payload: bytes,
         depth: int,
         terms: Terms,
-        caller: Invocation,
+        caller: Invocation | None,
         answered: Answered,
+        choice: VersionChoice | None = None,
     ) -> Invocation | None:
         # What is quick here is to ask the Worker in this turn, without the files: only what cannot be theirs.
         if kind == InvocationKind.FETCH or not self.worker.main_module:
             return None
-        return super().try_ask(kind, method, payload, depth, terms, caller, answered)
+        return super().try_ask(kind, method, payload, depth, terms, caller, answered, choice)
