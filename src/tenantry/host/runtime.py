@@ -102,6 +102,7 @@ def python_policy(
         prepare="tenantry.runtime.worker:prepare",
         rehearse="tenantry.runtime.rehearsal:rehearse",
         preload=_PRELOAD,
+        hidden=("msgspec", "multipart"),
         sockets=sockets,
         limits=ResourceLimits(memory_bytes_max=max(MEMORY_BYTES, 2 * memory_mib_max * MIB)),
         preload_path=tuple({Path(msgspec.__file__).parents[1], Path(multipart.__file__).parent}),

@@ -57,6 +57,9 @@ class SandboxPolicy:
     holds the package `tenantry`, and `preload_path`; the last two are gone from `sys.path` and from the file system
     afterwards, so a preloaded module may not import lazily from them. They must not start threads.
 
+    `hidden` are the preloaded packages that the entry's code does not find afterwards, though those that imported them
+    have them: it may bring its own under the same names.
+
     `rehearse`, `prepare` and `entry` are "module:function". `rehearse()` runs in the zygote before it forks: what it
     leaves in memory all children share. It may leave no descriptor and no thread. `prepare()` runs in each child while
     it is still blank and may do what the seal forbids later: it is the place to make an event loop, which needs a
@@ -73,6 +76,7 @@ class SandboxPolicy:
     worker_site: Path | None = None
     preload: tuple[str, ...] = ()
     preload_path: tuple[Path, ...] = ()
+    hidden: tuple[str, ...] = ()
     prepare: str | None = None
     rehearse: str | None = None
     sockets: bool = False
@@ -118,6 +122,7 @@ class ZygotePolicy:
     sockets: bool
     preload: tuple[str, ...]
     preload_path: tuple[str, ...]
+    hidden: tuple[str, ...]
     limits: ResourceLimits
 
     @classmethod
@@ -133,6 +138,7 @@ class ZygotePolicy:
             sockets=document["sockets"],
             preload=tuple(document["preload"]),
             preload_path=tuple(document["preload_path"]),
+            hidden=tuple(document["hidden"]),
             limits=ResourceLimits(**document["limits"]),
         )
 

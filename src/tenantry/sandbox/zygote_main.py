@@ -67,6 +67,10 @@ ENVIRONMENT = {"TZ": "UTC", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108 - t
 
 Entry = Callable[..., Any]  # found by name at run time
 
+# Below `signal.signal`, which makes numbers of names and back: half a hundred pages for one call.
+_set_handler: Callable[[int, int], object] = importlib.import_module("_signal").signal
+_SIGCHLD, _SIGINT, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGINT), int(signal.SIG_DFL)
+
 _CHILD_PROC = 3
 _CHILD_CHANNEL = 4
 _EXIT_CRASHED = 70  # EX_SOFTWARE: the entry raised
@@ -127,6 +131,8 @@ class _Zygote:
             site = [policy.site, *([policy.worker_site] if policy.worker_site else [])]
             readable = (*files.folders, *files.files, *site)
         self._entry, self._prepare = _preload(policy, [*site, *preload_path, *standard])
+        for name in [name for name in sys.modules if name.partition(".")[0] in policy.hidden]:
+            del sys.modules[name]
         sys.path[:] = [*site, *standard]
         sys.path_importer_cache.clear()
         if strict:
@@ -197,11 +203,11 @@ class _Zygote:
 
     def _fork_process(self) -> int:
         if self._pid_namespace is None:
-            return os.fork()
+            return libc.fork()
         self._pid_namespace.leave()
         process = -1
         try:
-            process = os.fork()
+            process = libc.fork()
         finally:
             if process != 0:
                 self._pid_namespace.come_back()
@@ -210,8 +216,8 @@ class _Zygote:
     def _child(self, host_end: socket.socket, child_end: socket.socket) -> Callable[[], NoReturn]:
         """In the child, still inside the zygote's frames: let go of what is the zygote's."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        for number in (_SIGCHLD, _SIGINT):
+            _set_handler(number, _SIG_DFL)
         # Closed as objects first: collected later, each would close a number that is somebody else's by then.
         for end in (host_end, self._host, self._wake_up, self._wakes):
             end.close()
@@ -334,7 +340,11 @@ def _preload(policy: ZygotePolicy, path: list[str]) -> tuple[Entry, Entry | None
             importlib.import_module(name)
         if policy.rehearse is not None:
             name = policy.rehearse
-            _find(name)()
+            rehearse = _find(name)
+            used = heap.called_by(rehearse)
+            heap.fill_gaps()
+            heap.move_together([*used, *heap.code_of(("tenantry.sandbox",))])
+            rehearse()
         name = policy.entry
         entry = _find(name)
         if policy.prepare is None:
