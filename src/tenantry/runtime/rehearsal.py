@@ -18,6 +18,7 @@ from typing import Any, Final
 from workers import Response, WorkerEntrypoint, _env
 
 from tenantry.channel import Peer
+from tenantry.runtime import loop as own_loop
 from tenantry.runtime import worker
 from tenantry.wire.assignment import WORKER_ROOT, Assignment, BindingStubSpec
 from tenantry.wire.events import CallReceived, InvocationKind, LogReceived, StreamExport, StubExport
@@ -103,6 +104,7 @@ class Default(WorkerEntrypoint):
 
 def rehearse() -> None:
     """Takes some hundredths of a second. Raises whatever goes wrong: nothing may."""
+    own_loop.rehearse()
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(_play(loop))

@@ -17,7 +17,7 @@ import workers
 from workers import _convert, _entry, _env
 
 from tenantry.channel import Peer
-from tenantry.runtime import logs
+from tenantry.runtime import logs, loop
 from tenantry.runtime.compiler import Compiler
 from tenantry.runtime.context import Context
 from tenantry.runtime.eager import TaskStarter
@@ -45,22 +45,22 @@ __all__ = ["main", "prepare"]
 def prepare() -> None:
     """What a blank worker does before its last layer closes: an event loop needs a socket pair to wake itself."""
     random.seed()  # siblings of one zygote share the state they were forked with
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop.renew(loop.the_loop())
 
 
 def main(channel: socket.socket, assignment: bytes) -> None:
     """Become the Worker in the current folder, and serve until the host closes the channel. Does not return."""
-    loop = asyncio.get_event_loop_policy().get_event_loop()
+    own = loop.the_loop()
     decoded = decode_assignment(assignment)
     if isinstance(decoded, Compilation):
-        Compiler(channel, decoded, loop)
-        loop.run_forever()
+        Compiler(channel, decoded, own)
+        own.run_forever()
         return
     if decoded.proxy:
         _announce_proxy(decoded.proxy)
-    worker = Worker(channel, decoded, loop)
+    worker = Worker(channel, decoded, own)
     worker.load(os.getcwd())
-    loop.run_forever()
+    own.run_forever()
 
 
 def _announce_proxy(url: str) -> None:

@@ -60,8 +60,7 @@ def prctl(option: int, argument: int = 0) -> int:
 
 def set_process_name(name: str) -> None:
     """The name in `ps` (at most 15 bytes)."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    syscall("prctl", PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+    syscall("prctl", PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def close_descriptors_from(first: int) -> None:

@@ -60,8 +60,10 @@ class SandboxPolicy:
     `hidden` are the preloaded packages that the entry's code does not find afterwards, though those that imported them
     have them: it may bring its own under the same names.
 
-    `rehearse`, `prepare` and `entry` are "module:function". `rehearse()` runs in the zygote before it forks: what it
-    leaves in memory all children share. It may leave no descriptor and no thread. `prepare()` runs in each child while
+    `rehearse`, `make`, `prepare` and `entry` are "module:function". The first two run in the zygote before it forks:
+    what they leave in memory all children share. They may leave no thread. `rehearse()` leaves nothing, and runs more than
+    once; `make()` runs once, and the descriptors that it leaves are closed in each child. What `os.register_at_fork` was
+    given is not called. `prepare()` runs in each child while
     it is still blank and may do what the seal forbids later: it is the place to make an event loop, which needs a
     socketpair. Its descriptors stay open. `entry(channel, assignment)` runs sealed; the process ends when it returns.
 
@@ -79,12 +81,13 @@ class SandboxPolicy:
     hidden: tuple[str, ...] = ()
     prepare: str | None = None
     rehearse: str | None = None
+    make: str | None = None
     sockets: bool = False
     blank_count: int = limits.BLANK_COUNT
     limits: ResourceLimits = field(default_factory=ResourceLimits)
 
     def __post_init__(self) -> None:
-        for name in ("entry", "prepare", "rehearse"):
+        for name in ("entry", "prepare", "rehearse", "make"):
             value = getattr(self, name)
             if value is not None and not re.fullmatch(r"[\w.]+:\w+", value):
                 raise ConfigError(f"sandbox policy: {name} is {value!r}: it has to be module:function")
@@ -119,6 +122,7 @@ class ZygotePolicy:
     entry: str
     prepare: str | None
     rehearse: str | None
+    make: str | None
     sockets: bool
     preload: tuple[str, ...]
     preload_path: tuple[str, ...]
@@ -135,6 +139,7 @@ class ZygotePolicy:
             entry=document["entry"],
             prepare=document["prepare"],
             rehearse=document["rehearse"],
+            make=document["make"],
             sockets=document["sockets"],
             preload=tuple(document["preload"]),
             preload_path=tuple(document["preload_path"]),

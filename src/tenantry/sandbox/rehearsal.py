@@ -1,0 +1,60 @@
+"""The recipe, gone through in the zygote before it forks, with a kernel that says yes to everything and does nothing.
+
+Python writes to its code when it runs for the first times: it counts, looks up, and specialises the bytecode. Each child
+would do so for itself, in pages of its own. After a rehearsal that is done, once for all of them.
+
+Nothing here keeps anybody from anything: that the layers hold is tried on children, which the kernel has sealed
+(`recipe.self_test`).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import ModuleType
+from typing import Any, Final
+
+from tenantry.sandbox import libc
+from tenantry.sandbox.recipe import Recipe
+
+__all__ = ["rehearse"]
+
+_TIMES: Final = 24
+"""As often as it takes CPython 3.11 to look at a function, and then at each of its instructions."""
+_EFFECTS: Final[tuple[tuple[ModuleType, str], ...]] = (
+    (libc, "_syscall"),
+    (resource, "setrlimit"),
+    *((os, name) for name in "setpgid setpriority setgroups setresgid setresuid open write close chdir".split()),
+)
+"""All by which the recipe changes anything. What it only asks is asked in earnest."""
+
+
+def rehearse(recipe: Recipe, user: int | None) -> None:
+    """`user` as for `Recipe.become_blank`. The process is what it was, afterwards."""
+    # A listener would be a real one; and our parent is the host, not the zygote.
+    played = replace(recipe, seccomp_program_sockets=b"", parent=os.getppid())
+    with _nothing_happens():
+        for _ in range(_TIMES):
+            libc.set_process_name("")
+            played.seal(played.become_blank(user), "", sockets=False)
+
+
+@contextmanager
+def _nothing_happens() -> Iterator[None]:
+    folder = os.stat("/")
+    kept: list[tuple[ModuleType, str, Any]] = [(os, "stat", os.stat)]
+    kept += [(module, name, getattr(module, name)) for module, name in _EFFECTS]
+    try:
+        for module, name, _ in kept:
+            setattr(module, name, _answering(folder if name == "stat" else 0))
+        yield
+    finally:
+        for module, name, real in kept:
+            setattr(module, name, real)
+
+
+def _answering(answer: object) -> Callable[..., object]:
+    return lambda *_arguments, **_named: answer
