@@ -99,7 +99,7 @@ def python_policy(
         site=package / "runtime" / "site",
         worker_site=worker_site,
         entry="tenantry.runtime.worker:main",
-        make="tenantry.runtime.loop:make",
+        make="tenantry.runtime.worker:make",
         prepare="tenantry.runtime.worker:prepare",
         rehearse="tenantry.runtime.rehearsal:rehearse",
         preload=_PRELOAD,

@@ -7,11 +7,15 @@ import logging
 import sys
 from collections.abc import Callable
 
-__all__ = ["capture"]
+__all__ = ["Capture"]
 
 _LINE_CHARACTERS_MAX = 16 * 1024
 
 Emit = Callable[[str, str], None]
+
+
+def _drop(_level: str, _message: str) -> None:
+    """Nobody listens yet."""
 
 
 class _LogStream(io.TextIOBase):
@@ -61,10 +65,20 @@ def _level(number: int) -> str:
     return "info" if number >= logging.INFO else "debug"
 
 
-def capture(emit: Emit) -> None:
-    """Send stdout, stderr and logging to `emit(level, message)`."""
-    sys.stdout = _LogStream(emit, "log")
-    sys.stderr = _LogStream(emit, "error")
-    root = logging.getLogger()
-    root.handlers[:] = [_LogHandler(emit)]
-    root.setLevel(logging.INFO)
+class Capture:
+    """Streams and a handler that emit to whom `begin` names. Made once, by the zygote: a child only puts them in place."""
+
+    def __init__(self) -> None:
+        self._emit: Emit = _drop
+        self._out = _LogStream(self._tell, "log")
+        self._err = _LogStream(self._tell, "error")
+        self._handlers: list[logging.Handler] = [_LogHandler(self._tell)]
+
+    def _tell(self, level: str, message: str) -> None:
+        self._emit(level, message)
+
+    def begin(self, emit: Emit) -> None:
+        """Send stdout, stderr and logging to `emit(level, message)`."""
+        self._emit = emit
+        sys.stdout, sys.stderr = self._out, self._err
+        logging.root.handlers = self._handlers

@@ -13,22 +13,9 @@ import select
 import socket
 from typing import Any, Final
 
-__all__ = ["make", "rehearse", "renew", "the_loop"]
+__all__ = ["rehearse", "renew"]
 
-_made: Final[list[asyncio.AbstractEventLoop]] = []
 _TIMES: Final = 24
-
-
-def make() -> None:
-    """In the zygote: the loop that its children will have."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    _made.append(loop)
-
-
-def the_loop() -> asyncio.AbstractEventLoop:
-    """What was made. Nothing but its descriptors is this process's alone."""
-    return _made[0]
 
 
 def renew(loop: asyncio.AbstractEventLoop) -> None:

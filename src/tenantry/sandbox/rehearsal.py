@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
-from tenantry.sandbox import libc
+from tenantry.sandbox import handshake, libc
 from tenantry.sandbox.recipe import Recipe
 
 __all__ = ["rehearse"]
@@ -36,10 +37,19 @@ def rehearse(recipe: Recipe, user: int | None) -> None:
     """`user` as for `Recipe.become_blank`. The process is what it was, afterwards."""
     # A listener would be a real one; and our parent is the host, not the zygote.
     played = replace(recipe, seccomp_program_sockets=b"", parent=os.getppid())
-    with _nothing_happens():
+    order = handshake.Order("bundle", bytes(256)).encode()
+    near, far = socket.socketpair()
+    with near, far, _nothing_happens():
         for _ in range(_TIMES):
+            libc.close_descriptors_from(0)
             libc.set_process_name("")
-            played.seal(played.become_blank(user), "", sockets=False)
+            blank = played.become_blank(user)
+            near.sendall(order)
+            received = handshake.try_receive_order(far)
+            assert received is not None
+            played.seal(blank, received.bundle, sockets=received.sockets)
+            far.sendall(handshake.sealed())
+            near.recv(handshake.ANSWER_HEADER_BYTES)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ Entry = Callable[..., Any]  # found by name at run time
 _set_handler: Callable[[int, int], object] = importlib.import_module("_signal").signal
 _SIGCHLD, _SIGINT, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGINT), int(signal.SIG_DFL)
 _set_wakeup_fd, _dup2, _enable_collector = signal.set_wakeup_fd, os.dup2, gc.enable
+_close_descriptors_from = libc.close_descriptors_from
 
 _CHILD_PROC = 3
 _CHILD_CHANNEL = 4
@@ -108,7 +109,7 @@ def main(host: socket.socket, start: control.Packet) -> Callable[[], NoReturn]:
     control.send(host, {"op": "ready"})
     # A child leaves these frames, and would free what they hold: more to write to. And a socket that is freed closes a
     # number that is somebody else's by then.
-    heap.keep((zygote, host, start, main))
+    heap.keep((zygote, host, start, main, sys._getframe().f_code))
     return zygote.serve()
 
 
@@ -318,7 +319,7 @@ def _let_go() -> None:
     _set_handler(_SIGCHLD, _SIG_DFL)
     _set_handler(_SIGINT, _SIG_DFL)
     _dup2(0, 2)
-    libc.close_descriptors_from(_CHILD_CHANNEL + 1)
+    _close_descriptors_from(_CHILD_CHANNEL + 1)
     _enable_collector()
 
 
