@@ -17,6 +17,7 @@ def import_main(main_module: str, bundle: str) -> ModuleType:
         raise ImportError('Main module needs to end with a ".py" file extension')
     # The SDK stays first: a copy of it among the vendored packages is written for another interpreter.
     sdk = os.path.dirname(os.path.dirname(workers.__file__))
-    rest = [path for path in sys.path if path != sdk]
-    sys.path[:] = [sdk, bundle, f"{bundle}/python_modules", f"{bundle}/vendor", *rest]
+    if sys.path[0] != sdk:
+        sys.path[:] = [sdk, *(path for path in sys.path if path != sdk)]
+    sys.path[1:1] = [bundle, f"{bundle}/python_modules", f"{bundle}/vendor"]
     return importlib.import_module(main_module.removesuffix(".py").replace("/", "."))

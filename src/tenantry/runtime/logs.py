@@ -14,8 +14,10 @@ _LINE_CHARACTERS_MAX = 16 * 1024
 Emit = Callable[[str, str], None]
 
 
-def _drop(_level: str, _message: str) -> None:
-    """Nobody listens yet."""
+def _to_stderr(_level: str, message: str) -> None:
+    """Nobody listens yet: this is the zygote, whose stderr is the operator's."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{message}\n")
 
 
 class _LogStream(io.TextIOBase):
@@ -66,19 +68,18 @@ def _level(number: int) -> str:
 
 
 class Capture:
-    """Streams and a handler that emit to whom `begin` names. Made once, by the zygote: a child only puts them in place."""
+    """Where stdout, stderr and logging go: to `emit(level, message)`, which a process sets when it has become its Worker.
+
+    Put in place once, by the zygote.
+    """
 
     def __init__(self) -> None:
-        self._emit: Emit = _drop
-        self._out = _LogStream(self._tell, "log")
-        self._err = _LogStream(self._tell, "error")
-        self._handlers: list[logging.Handler] = [_LogHandler(self._tell)]
+        self.emit: Emit = _to_stderr
+
+    def put_in_place(self) -> None:
+        sys.stdout, sys.stderr = _LogStream(self._tell, "log"), _LogStream(self._tell, "error")
+        logging.root.handlers[:] = [_LogHandler(self._tell)]
+        logging.root.setLevel(logging.INFO)
 
     def _tell(self, level: str, message: str) -> None:
-        self._emit(level, message)
-
-    def begin(self, emit: Emit) -> None:
-        """Send stdout, stderr and logging to `emit(level, message)`."""
-        self._emit = emit
-        sys.stdout, sys.stderr = self._out, self._err
-        logging.root.handlers = self._handlers
+        self.emit(level, message)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from http import HTTPStatus
@@ -40,6 +41,7 @@ _TIMES: Final = 24
 _TIMES_EACH: Final = 2
 """With one process; the next is another."""
 _MODULE: Final = "colorsys"
+_PATTERNS: Final = (r"bytes=(\d{0,15})-(\d{0,15})", r"^/(?P<name>[a-z0-9_.-]+)(?:/.*)?$", r"\s*,\s*|a+?[^b]")
 
 _KV: Final = 3
 _R2: Final = 4
@@ -137,6 +139,9 @@ def _import() -> None:
             import_main(f"{_MODULE}.py", "/nowhere")
             del sys.modules[_MODULE]
             _entry.find_entrypoints(sys.modules[__name__])
+            for pattern in _PATTERNS:
+                re.compile(pattern)
+            re.purge()
     finally:
         sys.path[:] = path
         for folder in sys.path_importer_cache.keys() - finders:

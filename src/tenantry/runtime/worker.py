@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import random
 import socket
@@ -62,7 +61,7 @@ def make() -> None:
     kit = Kit(asyncio.new_event_loop())
     asyncio.set_event_loop(kit.loop)
     kit.overtime.listen()
-    logging.root.setLevel(logging.INFO)
+    kit.logs.put_in_place()
     _kits.append(kit)
 
 
@@ -121,7 +120,7 @@ class Worker:
 
     def load(self, bundle: str) -> None:
         """Import the tenant's code. When that fails every call is answered with it, and the host ends the process."""
-        self._kit.logs.begin(self._log_current)
+        self._kit.logs.emit = self._log_current
         overtime = self._kit.overtime
         try:
             # The host's word that this takes too long: the log then says where. Whoever does not listen is ended.
