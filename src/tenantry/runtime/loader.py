@@ -11,6 +11,7 @@ import workers
 
 __all__ = ["import_main"]
 
+
 def import_main(main_module: str, bundle: str) -> ModuleType:
     """Import the main module of a bundle. Raises whatever its code raises."""
     if not main_module.endswith(".py"):

@@ -68,7 +68,7 @@ def _level(number: int) -> str:
 
 
 class Capture:
-    """Where stdout, stderr and logging go: to `emit(level, message)`, which a process sets when it has become its Worker.
+    """Where stdout, stderr and logging go: to `emit(level, message)`, which a process sets as it becomes its Worker.
 
     Put in place once, by the zygote.
     """

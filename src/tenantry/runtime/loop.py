@@ -19,7 +19,7 @@ _TIMES: Final = 24
 
 
 def renew(loop: asyncio.AbstractEventLoop) -> None:
-    """In a child, before anything waits on the loop: an epoll and a pair of sockets under the numbers of the old ones."""
+    """In a child, before anything waits on the loop: a fresh epoll and pair of sockets under the old numbers."""
     parts: Any = loop  # private ones, which have had these names since Python 3.4
     old = parts._selector._selector
     fresh = select.epoll()

@@ -20,9 +20,9 @@ from typing import Any, Final
 from workers import Response, WorkerEntrypoint, _entry, _env
 
 from tenantry.channel import Peer
-from tenantry.runtime import worker
 from tenantry.runtime.loader import import_main
 from tenantry.runtime.loop import rehearse as rehearse_loop
+from tenantry.runtime.worker import Kit, Worker
 from tenantry.wire.assignment import (
     WORKER_ROOT,
     Assignment,
@@ -122,7 +122,7 @@ def rehearse() -> None:
     _import()
     loop = asyncio.new_event_loop()
     try:
-        kit = worker.Kit(loop)
+        kit = Kit(loop, end=lambda _code: None)
         for _ in range(_TIMES):
             loop.run_until_complete(_play(kit))
     finally:
@@ -148,12 +148,12 @@ def _import() -> None:
             del sys.path_importer_cache[folder]
 
 
-async def _play(kit: worker.Kit) -> None:
+async def _play(kit: Kit) -> None:
     near, far = socket.socketpair()
     host = _Host(near, kit.loop)
     assignment = decode_assignment(encode_assignment(Assignment("rehearsal.py", _BINDINGS, 1, 2)))
     assert isinstance(assignment, Assignment)
-    rehearsed = _Worker(far, assignment, kit)
+    rehearsed = Worker(far, assignment, kit)
     rehearsed._entry = {"Default": Default}
     try:
         for _ in range(_TIMES_EACH):
@@ -166,11 +166,6 @@ async def _play(kit: worker.Kit) -> None:
     finally:
         host.peer.close(None)
         rehearsed.peer.close(None)
-
-
-class _Worker(worker.Worker):
-    def closed(self, error: Exception | None) -> None:
-        """A Worker's process ends here. This one goes on."""
 
 
 class _Host:

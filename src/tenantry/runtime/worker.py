@@ -9,6 +9,7 @@ import random
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
 from typing import Any, Final
@@ -47,8 +48,10 @@ __all__ = ["Kit", "Worker", "main", "make", "prepare"]
 class Kit:
     """What a Worker's process needs and what is the same in all of them: made by the zygote, once."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[int], object] = os._exit) -> None:
+        """`end` is what happens when the channel is closed, to the exit code."""
         self.loop = loop
+        self.end = end
         self.logs = Capture()
         self.overtime = Overtime()
 
@@ -179,7 +182,7 @@ class Worker:
 
     def closed(self, error: Exception | None) -> None:
         # Nobody is left to work for, and nothing of a tenant's may delay the end.
-        os._exit(0 if error is None else 1)
+        self._kit.end(0 if error is None else 1)
 
     # Invocations ---------------------------------------------------------------------------------------------------
 

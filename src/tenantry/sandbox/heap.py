@@ -3,16 +3,16 @@
 A child shares each page of 4 KiB with the zygote until it writes to it. It writes to whatever it uses, since to use an
 object is to count a reference to it, and to where it puts what is new. So two things are done.
 
-*Gaps are filled.* Importing leaves thousands of gaps of a few bytes in pages that are full of what stays. A child's first
-objects would go there. Without gaps they go to fresh pages, side by side.
+*Gaps are filled.* Importing leaves thousands of gaps of a few bytes in pages that are full of what stays. A child's
+first objects would go there. Without gaps they go to fresh pages, side by side.
 
 CPython's allocator keeps objects of one size, in steps of 16 bytes up to 512, in pools of 16 KiB. It fills the gaps of
 a size before it takes another pool of it. So objects of that size are made until they lie in a row for a whole pool.
 What is larger comes from the C library, which takes from its end only what fits nowhere else. So whatever does not come
 from there is kept. What fills the gaps is never touched again, and all children share it.
 
-*Code that is used is moved together.* A program uses a twentieth of the functions that it imports, and they lie all over
-the place. A copy of a code object lies where new objects do.
+*Code that is used is moved together.* A program uses a twentieth of the functions that it imports, and they lie all
+over the place. A copy of a code object lies where new objects do.
 """
 
 from __future__ import annotations
@@ -82,7 +82,10 @@ class _MallocInfo(ctypes.Structure):
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
     )
 
 

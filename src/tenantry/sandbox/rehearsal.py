@@ -1,7 +1,7 @@
 """The recipe, gone through in the zygote before it forks, with a kernel that says yes to everything and does nothing.
 
-Python writes to its code when it runs for the first times: it counts, looks up, and specialises the bytecode. Each child
-would do so for itself, in pages of its own. After a rehearsal that is done, once for all of them.
+Python writes to its code when it runs for the first times: it counts, looks up, and specialises the bytecode. Each
+child would do so for itself, in pages of its own. After a rehearsal that is done, once for all of them.
 
 Nothing here keeps anybody from anything: that the layers hold is tried on children, which the kernel has sealed
 (`recipe.self_test`).
@@ -28,7 +28,7 @@ _TIMES: Final = 24
 _EFFECTS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (libc, "_syscall"),
     (resource, "setrlimit"),
-    *((os, name) for name in "setpgid setpriority setgroups setresgid setresuid open write close chdir".split()),
+    *((os, name) for name in ("setpgid", "setgroups", "setresgid", "setresuid", "open", "write", "close", "chdir")),
 )
 """All by which the recipe changes anything. What it only asks is asked in earnest."""
 

@@ -19,6 +19,7 @@ import fcntl
 import functools
 import gc
 import importlib
+import importlib.util
 import os
 import select
 import signal
@@ -37,6 +38,7 @@ from tenantry.sandbox import (
     libc,
     limits,
     namespaces,
+    priority,
     rehearsal,
     rlimits,
     roots,
@@ -79,6 +81,7 @@ _CHILD_PROC = 3
 _CHILD_CHANNEL = 4
 _DESCRIPTORS_OWN = 8
 """From here on the zygote's own descriptors have their numbers."""
+_NOT_THERE = "no_module_has_this_name"
 _EXIT_CRASHED = 70  # EX_SOFTWARE: the entry raised
 
 
@@ -89,6 +92,7 @@ def main(host: socket.socket, start: control.Packet) -> Callable[[], NoReturn]:
     os.dup2(null, 1)
     os.close(null)
     host = _out_of_the_way(host)
+    priority.become_nicer()
     _die_with(start["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the operator's terminal is the host's to handle
     sys.argv[:] = [""]
@@ -146,6 +150,8 @@ class _Zygote:
             del sys.modules[name]
         sys.path[:] = [*site, *standard]
         sys.path_importer_cache.clear()
+        # The finders that children have, with their lists of what is there: a child's first import would make them.
+        importlib.util.find_spec(_NOT_THERE)
         if strict:
             roots.forget_preload(preload_path)
         _check_single_thread(self._proc)
