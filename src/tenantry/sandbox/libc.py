@@ -44,8 +44,8 @@ def fork() -> int:
     """fork(2) without what `os.fork` does around it: locks made anew, the handlers of `os.register_at_fork`.
 
     All of that is for locks that other threads may have held. In a process with one thread there is nothing to mend,
-    and it would make a quarter of what a blank worker writes to. What has to differ in each child, the state of `random`
-    for one, is the caller's to see to.
+    and it would make a quarter of what a blank worker writes to. What has to differ in each child, the state of
+    `random` for one, is the caller's to see to.
     """
     process: int = _fork()
     if process == -1:

@@ -2,8 +2,7 @@
 
 Workers and the zygote are nicer than the host, so that the loop that serves everyone is not one among many. One that
 keeps a processor busy is made nicer still, from outside, and a quiet one beside it is served at once; that is taken
-back when it has calmed down, which only root may do.busy is made nicer still, from outside, and a quiet one beside it is served at once; that is taken back when
-it has calmed down, which only root may do.
+back when it has calmed down, which only root may do.
 
 A worker has a process group of its own, by which all of its threads are found, and shares the zygote's session: the
 kernel's autogroups (sched(7)) give every session an equal share, so with a session each a hundred workers would be a
