@@ -11,11 +11,9 @@ import asyncio
 import os
 import select
 import socket
-from typing import Any, Final
+from typing import Any
 
 __all__ = ["rehearse", "renew"]
-
-_TIMES: Final = 24
 
 
 def renew(loop: asyncio.AbstractEventLoop) -> None:
@@ -32,11 +30,11 @@ def renew(loop: asyncio.AbstractEventLoop) -> None:
     old.register(parts._ssock.fileno(), select.EPOLLIN)
 
 
-def rehearse() -> None:
+def rehearse(times: int) -> None:
     """`renew`, on a loop that nobody has."""
     loop = asyncio.new_event_loop()
     try:
-        for _ in range(_TIMES):
+        for _ in range(times):
             renew(loop)
     finally:
         loop.close()

@@ -35,11 +35,6 @@ from tenantry.wire.values import RequestValue, decode_untrusted, encode
 
 __all__ = ["rehearse"]
 
-_TIMES: Final = 24
-"""Python 3.11 looks at a function anew after its eighth run, and at each of its instructions after some more."""
-
-_TIMES_EACH: Final = 2
-"""With one process; the next is another."""
 _MODULE: Final = "colorsys"
 _PATTERNS: Final = (r"bytes=(\d{0,15})-(\d{0,15})", r"^/(?P<name>[a-z0-9_.-]+)(?:/.*)?$", r"\s*,\s*|a+?[^b]")
 
@@ -116,25 +111,25 @@ class Default(WorkerEntrypoint):
         }
 
 
-def rehearse() -> None:
-    """Takes some hundredths of a second. Raises whatever goes wrong: nothing may."""
-    rehearse_loop()
-    _import()
+def rehearse(times: int) -> None:
+    """Takes a few milliseconds each time. Raises whatever goes wrong: nothing may."""
+    rehearse_loop(times)
+    _import(times)
     loop = asyncio.new_event_loop()
     try:
         kit = Kit(loop, end=lambda _code: None)
-        for _ in range(_TIMES):
+        for _ in range(times):
             loop.run_until_complete(_play(kit))
     finally:
         loop.close()
         _env.set_env(_env.make_env([]))
 
 
-def _import() -> None:
+def _import(times: int) -> None:
     """A module is found and run, as the main one of a bundle: one of Python's own, that nobody needs."""
     path, finders = sys.path[:], dict(sys.path_importer_cache)
     try:
-        for _ in range(_TIMES):
+        for _ in range(times):
             sys.path[:] = path
             import_main(f"{_MODULE}.py", "/nowhere")
             del sys.modules[_MODULE]
@@ -156,13 +151,12 @@ async def _play(kit: Kit) -> None:
     rehearsed = Worker(far, assignment, kit)
     rehearsed._entry = {"Default": Default}
     try:
-        for _ in range(_TIMES_EACH):
-            for request in _REQUESTS:
-                _, answer = host.peer.call(WORKER_ROOT, InvocationKind.FETCH, "fetch", encode([request]))
-                response = decode_untrusted((await answer).payload)
-                assert response.status == HTTPStatus.OK
-            _, answer = host.peer.call(WORKER_ROOT, InvocationKind.RPC, "method", encode([_KEY]))
-            await answer
+        for request in _REQUESTS:
+            _, answer = host.peer.call(WORKER_ROOT, InvocationKind.FETCH, "fetch", encode([request]))
+            response = decode_untrusted((await answer).payload)
+            assert response.status == HTTPStatus.OK
+        _, answer = host.peer.call(WORKER_ROOT, InvocationKind.RPC, "method", encode([_KEY]))
+        await answer
     finally:
         host.peer.close(None)
         rehearsed.peer.close(None)

@@ -61,8 +61,8 @@ class SandboxPolicy:
     have them: it may bring its own under the same names.
 
     `rehearse`, `make`, `prepare` and `entry` are "module:function". The first two run in the zygote before it forks:
-    what they leave in memory all children share. They may leave no thread. `rehearse()` leaves nothing, and runs more
-    than once; `make()` runs once, and the descriptors that it leaves are closed in each child. What
+    what they leave in memory all children share. They may leave no thread. `rehearse(times)` leaves nothing, and runs
+    more than once; `make()` runs once, and the descriptors that it leaves are closed in each child. What
     `os.register_at_fork` was given is not called. `prepare()` runs in each child while
     it is still blank and may do what the seal forbids later: it is the place to make an event loop, which needs a
     socketpair. Its descriptors stay open. `entry(channel, assignment)` runs sealed; the process ends when it returns.

@@ -23,8 +23,6 @@ from tenantry.sandbox.recipe import Recipe
 
 __all__ = ["rehearse"]
 
-_TIMES: Final = 24
-"""As often as it takes CPython 3.11 to look at a function, and then at each of its instructions."""
 _EFFECTS: Final[tuple[tuple[ModuleType, str], ...]] = (
     (libc, "_syscall"),
     (resource, "setrlimit"),
@@ -33,14 +31,14 @@ _EFFECTS: Final[tuple[tuple[ModuleType, str], ...]] = (
 """All by which the recipe changes anything. What it only asks is asked in earnest."""
 
 
-def rehearse(recipe: Recipe, user: int | None) -> None:
+def rehearse(recipe: Recipe, user: int | None, times: int) -> None:
     """`user` as for `Recipe.become_blank`. The process is what it was, afterwards."""
     # A listener would be a real one; and our parent is the host, not the zygote.
     played = replace(recipe, seccomp_program_sockets=b"", parent=os.getppid())
     order = handshake.Order("bundle", bytes(256)).encode()
     near, far = socket.socketpair()
     with near, far, _nothing_happens():
-        for _ in range(_TIMES):
+        for _ in range(times):
             libc.close_descriptors_from(0)
             libc.set_process_name("")
             blank = played.become_blank(user)
