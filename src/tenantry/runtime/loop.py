@@ -19,15 +19,17 @@ __all__ = ["rehearse", "renew"]
 def renew(loop: asyncio.AbstractEventLoop) -> None:
     """In a child, before anything waits on the loop: a fresh epoll and pair of sockets under the old numbers."""
     parts: Any = loop  # private ones, which have had these names since Python 3.4
-    old = parts._selector._selector
+    poll, waker, wakes = parts._selector._selector, parts._ssock, parts._csock
+    for part in (poll, waker, wakes):
+        os.dup2(0, part.fileno(), inheritable=False)  # so that none of the fresh ones has such a number by itself
     fresh = select.epoll()
-    os.dup2(fresh.fileno(), old.fileno(), inheritable=False)
+    os.dup2(fresh.fileno(), poll.fileno(), inheritable=False)
     fresh.close()
-    for end, number in zip(socket.socketpair(), (parts._ssock.fileno(), parts._csock.fileno()), strict=True):
+    for end, old in zip(socket.socketpair(), (waker, wakes), strict=True):
         end.setblocking(False)
-        os.dup2(end.fileno(), number, inheritable=False)
+        os.dup2(end.fileno(), old.fileno(), inheritable=False)
         end.close()
-    old.register(parts._ssock.fileno(), select.EPOLLIN)
+    poll.register(waker.fileno(), select.EPOLLIN)
 
 
 def rehearse(times: int) -> None:
