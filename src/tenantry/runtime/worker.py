@@ -60,7 +60,7 @@ _kits: Final[list[Kit]] = []
 
 
 def make() -> None:
-    """In the zygote, last of all."""
+    """In the zygote: the one that its children will have."""
     kit = Kit(asyncio.new_event_loop())
     asyncio.set_event_loop(kit.loop)
     kit.overtime.listen()
