@@ -56,7 +56,13 @@ PROCESSES_PER_WORKER_MAX: Final = 4
 BUSY_INVOCATIONS: Final = 64
 """A process that holds this many gets help."""
 BUSY_CPU_SHARE: Final = 0.9
-"""So does one that used this share of a processor since the last look, and answered nothing."""
+"""So does one that used this share of a processor since the last look, and answered nothing;"""
+BUSY_SILENT_CPU_SECONDS: Final = 0.1
+"""or so much since it last said anything: where processors are short, nobody gets the share."""
+
+HELD_SECONDS_MAX: Final = 5.0
+"""While all of a Worker's processes hold their processors, a request waits this long for one that lets go; longer, and
+it is told to come again."""
 
 IDLE_SECONDS_MAX: Final = 60.0
 LIVE_PROCESSES_MAX: Final = 5000
@@ -93,6 +99,9 @@ FOREGROUND_CPU_SHARE: Final = 0.05
 SHARE_SECONDS: Final = 0.3
 """A process that uses more than the one share of a processor, over about so long, lets the others go first until it
 uses less than the other."""
+BACKGROUND_SECONDS_FIRST: Final = 1.0
+BACKGROUND_SECONDS_MAX: Final = 30.0
+"""And for so long at least, twice as long each time: in the background it may use little because it gets little."""
 
 UNPAID_CPU_SECONDS_MAX: Final = 1.0
 """CPU that a process may use while it holds no invocation, beyond what is forgiven: threads that go on, say."""

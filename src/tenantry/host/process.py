@@ -117,6 +117,8 @@ class WorkerProcess:
         """Of a processor: what it used lately."""
         self.background = False
         """Others go first: it kept a processor busy."""
+        self.background_until = self.background_seconds = 0.0
+        """Until when at least, and for how long that was."""
         self.cpu_unpaid = 0.0
         """CPU that it used while it held no invocation, less what is forgiven."""
         self._unpaid_at = self.started_at

@@ -21,7 +21,10 @@ from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
     BACKGROUND_CPU_SHARE,
+    BACKGROUND_SECONDS_FIRST,
+    BACKGROUND_SECONDS_MAX,
     BUSY_CPU_SHARE,
+    BUSY_SILENT_CPU_SECONDS,
     CANCEL_SECONDS_MAX,
     FOREGROUND_CPU_SHARE,
     LAST_WORDS_CPU_SECONDS,
@@ -100,7 +103,14 @@ class Watchdog:
         process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
         if process.worker.namespace is None:
             return  # the operator's own, and in the way of every tenant's requests
+        now = self._looked_at
+        if now < process.background_until:
+            return
         if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
+            lately = now - process.background_until < process.background_seconds
+            seconds = 2 * process.background_seconds if lately else BACKGROUND_SECONDS_FIRST
+            process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
+            process.background_until = now + process.background_seconds
             process.background = process.process.set_background(True)
         elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
             self._to_foreground(process)
@@ -203,7 +213,9 @@ class Watchdog:
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
-        process.held = not heard and used >= BUSY_CPU_SHARE * elapsed
+        process.held = not heard and (
+            used >= BUSY_CPU_SHARE * elapsed or process.cpu_silent >= BUSY_SILENT_CPU_SECONDS
+        )
         running = list(process.invocations.values())
         limit = max(invocation.cpu_seconds_max for invocation in running)
         share = used / len(running)
