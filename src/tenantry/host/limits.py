@@ -94,11 +94,11 @@ HEALTHY_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
 
-BACKGROUND_CPU_SHARE: Final = 0.15
-FOREGROUND_CPU_SHARE: Final = 0.05
+BACKGROUND_CPU_SHARE: Final = 0.4
+FOREGROUND_CPU_SHARE: Final = 0.15
 SHARE_SECONDS: Final = 0.3
-"""A process that uses more than the one share of a processor, over about so long, lets the others go first until it
-uses less than the other."""
+"""A Worker whose processes together use more than the one share of a processor, over about so long, lets the others go
+first until they use less than the other. So does a process that used BUSY_SILENT_CPU_SECONDS."""
 BACKGROUND_SECONDS_FIRST: Final = 1.0
 BACKGROUND_SECONDS_MAX: Final = 30.0
 """And for so long at least, twice as long each time: in the background it may use little because it gets little."""

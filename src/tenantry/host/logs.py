@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from tenantry.config.deployment import DeployedWorker
@@ -14,9 +14,11 @@ __all__ = ["LogEvent", "LogSink", "emit"]
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """`message` is a tenant's text: whoever prints it makes it harmless first."""
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
+    """`message` is a tenant's text: whoever prints it makes it harmless first.
+
+    `gc=False`, though nothing decodes it: a flood of them must not start the garbage collector again and again.
+    """
 
     worker: str
     namespace: str | None

@@ -96,24 +96,40 @@ class Watchdog:
             else:
                 process.held = False
                 self._look_idle(process, elapsed)
+        self._rank(now)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
 
-    def _weigh(self, process: WorkerProcess, used: float, elapsed: float) -> None:
-        """Let others go before one that keeps a processor busy, for as long as it does."""
+    @staticmethod
+    def _weigh(process: WorkerProcess, used: float, elapsed: float) -> None:
         process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
-        if process.worker.namespace is None:
-            return  # the operator's own, and in the way of every tenant's requests
-        now = self._looked_at
-        if now < process.background_until:
-            return
-        if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
-            lately = now - process.background_until < process.background_seconds
-            seconds = 2 * process.background_seconds if lately else BACKGROUND_SECONDS_FIRST
-            process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
-            process.background_until = now + process.background_seconds
-            process.background = process.process.set_background(True)
-        elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
-            self._to_foreground(process)
+
+    def _rank(self, now: float) -> None:
+        """Let others go before a Worker that keeps a processor busy, for as long as it does.
+
+        All processes of it count together: to have four must not be worth more than to have one.
+        """
+        shares: dict[tuple[str | None, str], float] = {}
+        for process in self._busy:
+            worker = (process.worker.namespace, process.worker.name)
+            shares[worker] = shares.get(worker, 0.0) + process.cpu_share
+        for process in self._busy:
+            # What is in no namespace is the operator's own, and in the way of every tenant's requests.
+            if process.worker.namespace is None or now < process.background_until:
+                continue
+            share = shares[process.worker.namespace, process.worker.name]
+            if process.background:
+                if share < FOREGROUND_CPU_SHARE:
+                    self._to_foreground(process)
+            elif share > BACKGROUND_CPU_SHARE or process.cpu_silent > BUSY_SILENT_CPU_SECONDS:
+                self._to_background(process, now)
+
+    @staticmethod
+    def _to_background(process: WorkerProcess, now: float) -> None:
+        again = now - process.background_until < process.background_seconds
+        seconds = 2 * process.background_seconds if again else BACKGROUND_SECONDS_FIRST
+        process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
+        process.background_until = now + process.background_seconds
+        process.background = process.process.set_background(True)
 
     @staticmethod
     def _to_foreground(process: WorkerProcess) -> None:
@@ -213,9 +229,7 @@ class Watchdog:
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
-        process.held = not heard and (
-            used >= BUSY_CPU_SHARE * elapsed or process.cpu_silent >= BUSY_SILENT_CPU_SECONDS
-        )
+        process.held = not heard and (used >= BUSY_CPU_SHARE * elapsed or process.cpu_silent >= BUSY_SILENT_CPU_SECONDS)
         running = list(process.invocations.values())
         limit = max(invocation.cpu_seconds_max for invocation in running)
         share = used / len(running)
