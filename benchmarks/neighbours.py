@@ -68,7 +68,8 @@ _WARM_REQUESTS: Final = 200
 _RATIO_MAX: Final = 1.2
 _GROWTH_MIB_MAX: Final = 64
 _LATE_SECONDS_MAX: Final = 30.0
-_CALM_SECONDS_MAX: Final = 20.0
+_CALM_SECONDS_MAX: Final = 90.0
+"""One that spins on after its clients have left is ended when it has used its 30 s of CPU time."""
 _CALM_POLL_SECONDS: Final = 0.2
 _RISE_SECONDS: Final = 1.0
 """What a neighbour gets to be in full swing before it is measured what that does."""

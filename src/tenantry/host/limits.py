@@ -46,6 +46,9 @@ LOG_BYTES_MAX: Final = 256 * 1024
 LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
+LOG_BYTES_PER_SECOND: Final = 512 * 1024
+LOG_BURST_BYTES: Final = 4 * 1024 * 1024
+"""And of one Worker, whatever it is asked: text and events as above. What comes faster is lost. Ours."""
 REDACTED_CHARACTERS_MIN: Final = 8
 """Of a secret that is hidden where its Worker logs it: a shorter one would be found where it does not stand."""
 

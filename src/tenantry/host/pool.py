@@ -33,7 +33,7 @@ from tenantry.host.limits import (
     START_ATTEMPTS_MAX,
     TICK_SECONDS,
 )
-from tenantry.host.logs import LogSink, emit
+from tenantry.host.logs import LogRate, LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
 from tenantry.host.split import VersionChoice
@@ -64,10 +64,11 @@ class WorkerPool:
         starts: Starts | None = None,
         lane: Lane | None = None,
         traces: TraceHub | None = None,
+        log_rate: LogRate | None = None,
     ) -> None:
         """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. So is `lane`, where
-        its processes wait to be read; None: they do not wait. `starts` is shared by all Workers; None: nobody else
-        starts any."""
+        its processes wait to be read; None: they do not wait; and `log_rate`. `starts` is shared by all Workers; None:
+        nobody else starts any."""
         self.worker = worker
         self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
         self._allowance = allow(worker.limits, plan)
@@ -77,6 +78,7 @@ class WorkerPool:
         self._runtime = runtime
         self._log_sink = log_sink
         self._traces = traces
+        self._log_rate = log_rate or LogRate()
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
@@ -340,6 +342,7 @@ class WorkerPool:
             self._allowance,
             self._lane,
             self._traces,
+            self._log_rate,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not
