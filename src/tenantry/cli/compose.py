@@ -46,8 +46,8 @@ __all__ = ["RunningPlatform", "running", "serving"]
 _BACKLOG: Final = 4096
 _GC_YOUNG_MAX: Final = 20_000
 _SWITCH_SECONDS: Final = 0.001
-"""How long a thread that computes in Python keeps the loop from going on. Python's own 5 ms are felt: a request comes to
-the loop some ten times."""
+"""How long a thread that computes in Python keeps the loop from going on. Python's own 5 ms are felt: a request comes
+to the loop some ten times."""
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 

@@ -61,7 +61,7 @@ BUSY_INVOCATIONS: Final = 64
 BUSY_CPU_SHARE: Final = 0.9
 """So does one that used this share of a processor since the last look, and answered nothing;"""
 BUSY_SILENT_CPU_SECONDS: Final = 0.1
-"""or so much since it last said anything: where processors are short, nobody gets the share."""
+"""or so much in one go: where processors are short, nobody gets the share."""
 
 HELD_SECONDS_MAX: Final = 5.0
 """While all of a Worker's processes hold their processors, a request waits this long for one that lets go; longer, and

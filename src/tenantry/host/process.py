@@ -114,6 +114,8 @@ class WorkerProcess:
         """When it used up its CPU time and was asked where it is, and its CPU clock then. It is given nothing more."""
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
+        self.cpu_in_one_go = 0.0
+        """CPU that it used since it last said anything, or did nothing."""
         self.cpu_share = 0.0
         """Of a processor: what it used lately."""
         self.background = False
@@ -221,7 +223,7 @@ class WorkerProcess:
         """
         if not self.invocations:
             self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
-            self.cpu_silent = 0.0
+            self.cpu_silent = self.cpu_in_one_go = 0.0
             self._on_busy(self)
         self._refused = 0
         if self.proxy is not None and terms.outbound is not None:

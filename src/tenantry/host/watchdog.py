@@ -120,7 +120,7 @@ class Watchdog:
             if process.background:
                 if share < FOREGROUND_CPU_SHARE:
                     self._to_foreground(process)
-            elif share > BACKGROUND_CPU_SHARE or process.cpu_silent > BUSY_SILENT_CPU_SECONDS:
+            elif share > BACKGROUND_CPU_SHARE or process.cpu_in_one_go > BUSY_SILENT_CPU_SECONDS:
                 self._to_background(process, now)
 
     @staticmethod
@@ -135,6 +135,7 @@ class Watchdog:
     def _to_foreground(process: WorkerProcess) -> None:
         if process.background and process.process.set_background(False):
             process.background = False
+            process.cpu_in_one_go = 0.0
 
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
         used = process.charge_unpaid()
@@ -229,7 +230,13 @@ class Watchdog:
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
-        process.held = not heard and (used >= BUSY_CPU_SHARE * elapsed or process.cpu_silent >= BUSY_SILENT_CPU_SECONDS)
+        if heard or (not process.background and used < UNPAID_CPU_SHARE * elapsed):
+            process.cpu_in_one_go = 0.0
+        else:  # in the background it may want more than it gets
+            process.cpu_in_one_go += used
+        process.held = not heard and (
+            used >= BUSY_CPU_SHARE * elapsed or process.cpu_in_one_go >= BUSY_SILENT_CPU_SECONDS
+        )
         running = list(process.invocations.values())
         limit = max(invocation.cpu_seconds_max for invocation in running)
         share = used / len(running)
