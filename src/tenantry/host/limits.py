@@ -62,6 +62,8 @@ BUSY_CPU_SHARE: Final = 0.9
 """So does one that used this share of a processor since the last look, and answered nothing;"""
 BUSY_SILENT_CPU_SECONDS: Final = 0.1
 """or so much in one go: where processors are short, nobody gets the share."""
+SILENT_CPU_SHARE: Final = 0.02
+"""What of that is forgiven: one that waits may look now and then whether there is anything to do."""
 
 HELD_SECONDS_MAX: Final = 5.0
 """While all of a Worker's processes hold their processors, a request waits this long for one that lets go; longer, and

@@ -115,7 +115,7 @@ class WorkerProcess:
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
         self.cpu_in_one_go = 0.0
-        """CPU that it used since it last said anything, or did nothing."""
+        """CPU that it used since it last said anything, less what is forgiven."""
         self.cpu_share = 0.0
         """Of a processor: what it used lately."""
         self.background = False

@@ -33,6 +33,7 @@ from tenantry.host.limits import (
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
     SHARE_SECONDS,
+    SILENT_CPU_SHARE,
     START_GRACE_CPU_SECONDS,
     START_GRACE_SECONDS,
     TICK_SECONDS,
@@ -230,10 +231,8 @@ class Watchdog:
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
-        if heard or (not process.background and used < UNPAID_CPU_SHARE * elapsed):
-            process.cpu_in_one_go = 0.0
-        else:  # in the background it may want more than it gets
-            process.cpu_in_one_go += used
+        in_one_go = process.cpu_in_one_go + used - SILENT_CPU_SHARE * elapsed
+        process.cpu_in_one_go = 0.0 if heard else max(0.0, in_one_go)
         process.held = not heard and (
             used >= BUSY_CPU_SHARE * elapsed or process.cpu_in_one_go >= BUSY_SILENT_CPU_SECONDS
         )
