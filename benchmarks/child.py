@@ -37,7 +37,9 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=standard,
                 stderr=errors,
-                start_new_session=True,
+                # Not a session of its own: the kernel gives each session an equal share, whatever is in it
+                # (sched(7), autogroups), so that niceness between a platform and its clients would say nothing.
+                process_group=0,
             )
 
     @property

@@ -1,6 +1,6 @@
-"""The clients of noisy neighbours: `python -m benchmarks.neighbour_clients GATEWAY HABIT…`, until its input ends.
+"""The clients of a noisy neighbour: `python -m benchmarks.neighbour_clients GATEWAY HABIT`, until its input ends.
 
-Each habit has some connections that keep asking its Worker, whatever it answers. Bodies are sent for ever where the
+The habit has some connections that keep asking its Worker, whatever it answers. Bodies are sent for ever where the
 Worker never reads them, and read as fast as they come where it streams for ever.
 """
 
@@ -49,12 +49,11 @@ async def _upload(host: str, habit: str, writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def _run(gateway: str, habits: list[str]) -> None:
+async def _run(gateway: str, habit: str) -> None:
     address = urlsplit(gateway)
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
     tasks = [
         asyncio.create_task(_ask_for_ever(str(address.hostname), address.port or 80, habit))
-        for habit in habits
         for _ in range(CHURNING if habit == "connect" else CONNECTIONS)
     ]
     await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -63,5 +62,6 @@ async def _run(gateway: str, habits: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(10)  # they would be on other machines: what they cost here is not the neighbour's doing
-    asyncio.run(_run(sys.argv[1], sys.argv[2:]))
+    # They would be on other machines: what they cost here is not the neighbour's doing.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    asyncio.run(_run(sys.argv[1], sys.argv[2]))

@@ -47,9 +47,9 @@ _READ_BYTES_MIN: Final = 2 * 1024
 _TURN_EVENTS: Final = 64
 """What one read should bring, going by the size of what came before: tiny frames cost far more than their bytes say,
 and whoever shares the loop waits for all of them."""
-_SHARED_TURN: Final = 8
-_SHARED_READ_BYTES_MIN: Final = 512
-"""Where others wait for their turn too, it brings so much less."""
+_SHARED_TURN: Final = 16
+_SHARED_READ_BYTES_MIN: Final = 192
+"""Where others have something to say too, it brings so much less."""
 _WRITE_AT_ONCE_BYTES: Final = 16 * 1024
 """A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
 _LOG_BACKLOG_BYTES_MAX: Final = 4 * MIB
@@ -306,7 +306,7 @@ class Peer:
         if self._lane is None:
             self._read(self._read_bytes)
         elif self._lane.may_read(self):
-            self._read_and_charge(self._lane, self._read_bytes)
+            self._read_and_charge(self._lane, shared=False)
         else:
             self.loop.remove_reader(self._socket.fileno())
 
@@ -314,10 +314,13 @@ class Peer:
         if not self.is_closed:
             assert self._lane is not None
             self.loop.add_reader(self._socket.fileno(), self._readable)
-            self._read_and_charge(self._lane, max(self._read_bytes // _SHARED_TURN, _SHARED_READ_BYTES_MIN))
+            self._read_and_charge(self._lane, shared=True)
 
-    def _read_and_charge(self, lane: Lane, size: int) -> None:
+    def _read_and_charge(self, lane: Lane, *, shared: bool) -> None:
         started = perf_counter()
+        size = self._read_bytes
+        if lane.has_company(started) or shared:
+            size = max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN)
         events = self._read(size)
         lane.charge(perf_counter() - started, events)
 
@@ -340,6 +343,8 @@ class Peer:
         if events:
             wanted = _TURN_EVENTS * len(data) // len(events)
             self._read_bytes = min(max(wanted, _READ_BYTES_MIN), _READ_BYTES_MAX)
+        else:  # a part of something large, after what was small
+            self._read_bytes = min(2 * self._read_bytes, _READ_BYTES_MAX)
         try:
             for event in events:
                 self._on[type(event)](self, event)

@@ -11,6 +11,9 @@ where a quiet one has one, and the quiet one waits for all of them at each step 
                                                                       have had, as many as the turn's time is enough for
 
 What a lane has had counts for a while only: who was alone for an hour owes nobody that hour.
+
+A request of a quiet tenant comes to the loop some ten times, and each time it waits for what the loop is at. So while
+several tenants have something to say, each says little at a time; one that is alone is read in large pieces.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ _LEAD_SECONDS_MAX: Final = 0.05
 """What a lane can be held to have had more than others, however much it was."""
 _ARREARS_SECONDS_MAX: Final = 0.005
 """And less: what one that was silent is read at once for, before it waits like the others."""
+_COMPANY_SECONDS: Final = 0.05
+"""For so long after another tenant said something, one is not alone."""
 
 
 class Reader(Protocol):
@@ -52,6 +57,13 @@ class Lane:
         """Whether to read now. If not, `reader` gets its turn, once, and need not watch its socket until then."""
         return self._turns.may_read(self, reader)
 
+    def has_company(self, now: float) -> bool:
+        """Whether other tenants wait for what this one says, at `now` of time.perf_counter().
+
+        Never for the operator's own, of more weight: it passes on what all tenants say.
+        """
+        return self.weight == 1 and self._turns.company(self, now)
+
     def charge(self, seconds: float, events: int) -> None:
         self._turns.charge(self, seconds + events * _EVENT_SECONDS)
 
@@ -68,6 +80,9 @@ class Turns:
         """What the lane that was served last has had: whoever comes now begins there."""
         self._spent_seconds = 0.0
         self._scheduled = False
+        self._speaker: Lane | None = None
+        self._changed_at = float("-inf")
+        """When a tenant spoke after another one had."""
 
     def lane(self, weight: int = 1) -> Lane:
         return Lane(self, weight)
@@ -80,6 +95,13 @@ class Turns:
         lane.waiting.append(reader)
         self._join(lane)
         return False
+
+    def company(self, lane: Lane, now: float) -> bool:
+        if lane is not self._speaker:
+            if self._speaker is not None:
+                self._changed_at = now
+            self._speaker = lane
+        return now - self._changed_at < _COMPANY_SECONDS
 
     def charge(self, lane: Lane, seconds: float) -> None:
         self._spent_seconds += seconds

@@ -46,6 +46,9 @@ __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
 _GC_YOUNG_MAX: Final = 20_000
+_SWITCH_SECONDS: Final = 0.001
+"""How long a thread that computes in Python keeps the loop from going on. Python's own 5 ms are felt: a request comes
+to the loop some ten times."""
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -179,6 +182,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         stack.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(_GC_YOUNG_MAX)
         stack.callback(gc.unfreeze)
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_SECONDS)
         watch.serving = True
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),

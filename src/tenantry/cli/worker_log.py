@@ -1,7 +1,7 @@
 """What Workers print, on the operator's terminal: with the Worker's name, and without power over the terminal.
 
-A thread of its own writes, so that a terminal that is slow, or stopped with Ctrl-S, holds up nobody. What it cannot
-keep up with is counted and left out.
+A thread of its own writes, so that a terminal that is slow, or stopped with Ctrl-S, holds up nobody. It does so at its
+own pace, and what it cannot keep up with is counted and left out: a Worker that floods its log costs others nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, TextIO
 
+from tenantry.pace import Pace
+
 if TYPE_CHECKING:
     from tenantry.host import LogEvent
 
@@ -20,6 +22,8 @@ __all__ = ["WorkerLog", "harmless"]
 PENDING_CHARACTERS_MAX: Final = 8 * 1024 * 1024
 EVENT_CHARACTERS: Final = 256
 """What an event counts beside its message, so that empty ones are bounded too."""
+
+_LINES_AT_ONCE: Final = 32
 
 _CYAN: Final = "\x1b[36m"
 _PLAIN: Final = "\x1b[0m"
@@ -56,6 +60,7 @@ class WorkerLog:
         self._thread.join(seconds_max)
 
     def _write(self) -> None:
+        pace = Pace()
         while True:
             with self._changed:
                 while not self._pending and not self._closing:
@@ -64,12 +69,17 @@ class WorkerLog:
                 self._pending_characters = 0
                 lost, self._lost = self._lost, 0
                 closing = self._closing
-            lines = [self._format(event) for event in events]
-            if lost:
-                lines.append(f"[tenantry] {lost} log events were left out: Workers print faster than this is written\n")
             try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
+                while events:
+                    several = [events.popleft() for _ in range(min(len(events), _LINES_AT_ONCE))]
+                    self._stream.write("".join(map(self._format, several)))
+                    self._stream.flush()
+                    pace.step()
+                if lost:
+                    self._stream.write(
+                        f"[tenantry] {lost} log events were left out: Workers print faster than this is written\n"
+                    )
+                    self._stream.flush()
             except (OSError, ValueError):
                 return  # nobody reads any more
             if closing:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ import structlog
 from tenantry.control import limits
 from tenantry.errors import ConfigError
 from tenantry.host import Trace
+from tenantry.pace import Pace
 
 __all__ = ["LEVELS", "LogEntry", "LogQuery", "LogRing"]
 
@@ -37,6 +38,7 @@ _ENTRY_BYTES: Final = 512
 _BATCH_SECONDS: Final = 0.1
 _SWEEP_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
+_LINES_AT_ONCE: Final = 64
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS entries (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -239,11 +241,12 @@ class LogRing:
                     return
 
     def _write(self, traces: Sequence[Trace] | deque[Trace]) -> None:
-        connection, held = self._connection, self._held.copy()
+        connection, held, pace = self._connection, self._held.copy(), Pace()
         connection.execute("BEGIN IMMEDIATE")
         try:
             for trace in traces:
-                entry = _entry(trace)
+                pace.step()
+                entry = _entry(trace, pace)
                 document = msgspec.json.encode(entry)
                 size = len(document) + _ENTRY_BYTES
                 connection.execute(
@@ -308,7 +311,7 @@ def _where(query: LogQuery, oldest: int) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def _entry(trace: Trace) -> LogEntry:
+def _entry(trace: Trace, pace: Pace) -> LogEntry:
     request = trace.request
     began = trace.began_at is not None
     return LogEntry(
@@ -324,7 +327,7 @@ def _entry(trace: Trace) -> LogEntry:
         if request is None
         else LogRequest(_text(request.method), _text(_without_query(request.url)), trace.status),
         rpc_method=trace.method,
-        logs=[LogLine(each.level, _text(each.message), each.at) for each in trace.logs],
+        logs=list(_lines(trace, pace)),
         exceptions=[
             LogException(
                 _text(each.name[: limits.LOG_EXCEPTION_CHARACTERS_MAX]),
@@ -335,6 +338,13 @@ def _entry(trace: Trace) -> LogEntry:
             for each in trace.exceptions
         ],
     )
+
+
+def _lines(trace: Trace, pace: Pace) -> Iterator[LogLine]:
+    for count, each in enumerate(trace.logs):
+        if count % _LINES_AT_ONCE == 0:
+            pace.step()
+        yield LogLine(each.level, _text(each.message), each.at)
 
 
 def _text(text: str) -> str:

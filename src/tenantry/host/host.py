@@ -27,7 +27,7 @@ from tenantry.host.fetches import Answer, Fetch, FetchAnswered, fetch
 from tenantry.host.forms import FormsTarget
 from tenantry.host.limits import IDLE_SECONDS_MAX, OPERATOR_WEIGHT, STARTS_PER_PROCESSOR_MAX
 from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
-from tenantry.host.logs import LogSink
+from tenantry.host.logs import LogRate, LogSink
 from tenantry.host.namespaces import NamespaceTarget
 from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
@@ -92,6 +92,7 @@ class Host:
         self._admissions: dict[tuple[str | None, str], Admission] = {}
         self._turns = Turns(self._loop)
         self._lanes: dict[tuple[str | None, str], Lane] = {}
+        self._log_rates: dict[tuple[str | None, str], LogRate] = {}
         self._policies = egress
         self._network = EgressNetwork(lookup)
         self._proxies = Proxies(self._network, egress)
@@ -151,6 +152,7 @@ class Host:
             self._starts,
             self._lane(*key),
             self.traces,
+            self._log_rates.setdefault(key, LogRate()),
         )
         if isinstance(pool, AssetPool):
             assert front is not None, "that is what it is one for"
@@ -192,8 +194,8 @@ class Host:
         self._egress.pop(key, None)
         self._admissions.pop(key, None)
         self._lanes.pop(key, None)
+        self._log_rates.pop(key, None)
         self._ways.pop(key, None)
-        self._lanes.pop(key, None)
         for pool in self._pools.pop(key, ()):
             pool.retire()
 

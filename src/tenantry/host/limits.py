@@ -46,6 +46,9 @@ LOG_BYTES_MAX: Final = 256 * 1024
 LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
+LOG_BYTES_PER_SECOND: Final = 512 * 1024
+LOG_BURST_BYTES: Final = 4 * 1024 * 1024
+"""And of one Worker, whatever it is asked: text and events as above. What comes faster is lost. Ours."""
 REDACTED_CHARACTERS_MIN: Final = 8
 """Of a secret that is hidden where its Worker logs it: a shorter one would be found where it does not stand."""
 
@@ -56,7 +59,15 @@ PROCESSES_PER_WORKER_MAX: Final = 4
 BUSY_INVOCATIONS: Final = 64
 """A process that holds this many gets help."""
 BUSY_CPU_SHARE: Final = 0.9
-"""So does one that used this share of a processor since the last look, and answered nothing."""
+"""So does one that used this share of a processor since the last look, and answered nothing;"""
+BUSY_SILENT_CPU_SECONDS: Final = 0.1
+"""or so much in one go: where processors are short, nobody gets the share."""
+SILENT_CPU_SHARE: Final = 0.02
+"""What of that is forgiven: one that waits may look now and then whether there is anything to do."""
+
+HELD_SECONDS_MAX: Final = 5.0
+"""While all of a Worker's processes hold their processors, a request waits this long for one that lets go; longer, and
+it is told to come again."""
 
 IDLE_SECONDS_MAX: Final = 60.0
 LIVE_PROCESSES_MAX: Final = 5000
@@ -89,11 +100,14 @@ HEALTHY_SECONDS: Final = 10.0
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""
 
-BACKGROUND_CPU_SHARE: Final = 0.15
-FOREGROUND_CPU_SHARE: Final = 0.05
+BACKGROUND_CPU_SHARE: Final = 0.4
+FOREGROUND_CPU_SHARE: Final = 0.15
 SHARE_SECONDS: Final = 0.3
-"""A process that uses more than the one share of a processor, over about so long, lets the others go first until it
-uses less than the other."""
+"""A Worker whose processes together use more than the one share of a processor, over about so long, lets the others go
+first until they use less than the other. So does a process that used BUSY_SILENT_CPU_SECONDS."""
+BACKGROUND_SECONDS_FIRST: Final = 1.0
+BACKGROUND_SECONDS_MAX: Final = 30.0
+"""And for so long at least, twice as long each time: in the background it may use little because it gets little."""
 
 UNPAID_CPU_SECONDS_MAX: Final = 1.0
 """CPU that a process may use while it holds no invocation, beyond what is forgiven: threads that go on, say."""

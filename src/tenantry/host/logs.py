@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from tenantry.config.deployment import DeployedWorker
+from tenantry.host.limits import LOG_BURST_BYTES, LOG_BYTES_PER_SECOND
 
-__all__ = ["LogEvent", "LogSink", "emit"]
+__all__ = ["LogEvent", "LogRate", "LogSink", "emit"]
 
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """`message` is a tenant's text: whoever prints it makes it harmless first."""
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
+    """`message` is a tenant's text: whoever prints it makes it harmless first.
+
+    `gc=False`, though nothing decodes it: a flood of them must not start the garbage collector again and again.
+    """
 
     worker: str
     namespace: str | None
     level: str
     message: str
+
+
+class LogRate:
+    """How fast one Worker may fill its log, whichever of its processes and invocations says it: a bucket of tokens.
+
+    What an invocation may say is bounded, and it costs the host; but any number of invocations may come.
+    """
+
+    def __init__(self) -> None:
+        self._room_bytes = float(LOG_BURST_BYTES)
+        self._at = 0.0
+        self._told_at = float("-inf")
+
+    def admit(self, size: int, now: float) -> bool:
+        """Whether so much more may be logged, at `now` of the loop's clock."""
+        self._room_bytes = min(self._room_bytes + (now - self._at) * LOG_BYTES_PER_SECOND, LOG_BURST_BYTES)
+        self._at = now
+        if size > self._room_bytes:
+            return False
+        self._room_bytes -= size
+        return True
+
+    def may_tell(self, now: float) -> bool:
+        """Whether to say that something was left out: once a second."""
+        if now - self._told_at < 1.0:
+            return False
+        self._told_at = now
+        return True
 
 
 LogSink = Callable[[LogEvent], None]

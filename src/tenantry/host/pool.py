@@ -7,6 +7,7 @@ machine. A pool that was replaced by a newer version finishes what it holds and 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from tenantry.channel import Answered, Lane
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.plans import DEFAULT_PLANS, Plan
-from tenantry.errors import LimitExceeded, StartLimitExceeded, TenantryError, WorkerCrashed
+from tenantry.errors import LimitExceeded, Overloaded, StartLimitExceeded, TenantryError, WorkerCrashed
 from tenantry.host.admission import Admission
 from tenantry.host.allowance import allow
 from tenantry.host.bindings import CapabilityTable
@@ -27,10 +28,12 @@ from tenantry.host.limits import (
     BUSY_INVOCATIONS,
     DEPTH_MAX,
     HEALTHY_SECONDS,
+    HELD_SECONDS_MAX,
     PROCESSES_PER_WORKER_MAX,
     START_ATTEMPTS_MAX,
+    TICK_SECONDS,
 )
-from tenantry.host.logs import LogSink, emit
+from tenantry.host.logs import LogRate, LogSink, emit
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
 from tenantry.host.split import VersionChoice
@@ -61,10 +64,11 @@ class WorkerPool:
         starts: Starts | None = None,
         lane: Lane | None = None,
         traces: TraceHub | None = None,
+        log_rate: LogRate | None = None,
     ) -> None:
         """`admission` is shared by all versions of the Worker; None: it has its own, of the plan. So is `lane`, where
-        its processes wait to be read; None: they do not wait. `starts` is shared by all Workers; None: nobody else
-        starts any."""
+        its processes wait to be read; None: they do not wait; and `log_rate`. `starts` is shared by all Workers; None:
+        nobody else starts any."""
         self.worker = worker
         self.admission = admission or Admission(plan.concurrent_invocations, plan.queued_invocations)
         self._allowance = allow(worker.limits, plan)
@@ -74,6 +78,7 @@ class WorkerPool:
         self._runtime = runtime
         self._log_sink = log_sink
         self._traces = traces
+        self._log_rate = log_rate or LogRate()
         self._on_busy = on_busy
         self._on_started = on_started
         self._on_ended = on_ended
@@ -82,6 +87,9 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         self._starting: asyncio.Task[WorkerProcess] | None = None
         self._waiting = 0
+        self._held_up: deque[tuple[float, asyncio.Future[None]]] = deque()
+        """Who waits for one of the processes to let go of its processor, and until when. In order of arrival."""
+        self._held_timer: asyncio.TimerHandle | None = None
         self._retired = False
         self._successor: WorkerPool | None = None
         self._crashes = 0
@@ -221,31 +229,71 @@ class WorkerPool:
     def _choose(self) -> WorkerProcess | None:
         """The process that is least busy, or None when there is none that answers. May start another beside it."""
         best: WorkerProcess | None = None
-        lasting: list[WorkerProcess] = []
+        lasting = 0
         for process in self.processes:
             if process.retiring or process.condemned_at:
                 continue
-            lasting.append(process)
+            lasting += 1
             held = len(process.invocations)
             if not process.held and (best is None or held < len(best.invocations)):
                 best = process
         if best is None:
-            if len(lasting) < PROCESSES_PER_WORKER_MAX:
-                return None
-            # All of them hold their processors: wait with the others, for the one that is free or killed first.
-            return min(lasting, key=lambda process: len(process.invocations))
-        if len(best.invocations) >= BUSY_INVOCATIONS and len(lasting) < PROCESSES_PER_WORKER_MAX:
+            return None
+        if len(best.invocations) >= BUSY_INVOCATIONS and lasting < PROCESSES_PER_WORKER_MAX:
             self._start_soon()
         return best
 
     async def _find_process(self) -> WorkerProcess:
         """A process to ask now: no turn of the loop may come between this and the question."""
-        for _ in range(START_ATTEMPTS_MAX):
-            process = self._choose() or await self._wait_process()
+        attempts = 0
+        deadline = 0.0
+        while attempts < START_ATTEMPTS_MAX:
+            process = self._choose()
+            if process is None and self._is_held:
+                deadline = deadline or self._loop.time() + HELD_SECONDS_MAX
+                await self._wait_let_go(deadline)
+                continue
+            process = process or await self._wait_process()
             if not process.peer.is_closed:
                 return process
             # It died, or had to make room for another, between its start and here.
+            attempts += 1
         raise WorkerCrashed("The Worker's process ended as soon as it was started.")
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether there are as many processes as there may be, and all of them hold their processors."""
+        lasting = [process for process in self.processes if not process.retiring and not process.condemned_at]
+        return len(lasting) >= PROCESSES_PER_WORKER_MAX and all(process.held for process in lasting)
+
+    async def _wait_let_go(self, deadline: float) -> None:
+        """Not in the inbox of one of them: who waits there fails with it when it is ended. Raises Overloaded."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        waiter = (deadline, turn)
+        self._held_up.append(waiter)
+        if self._held_timer is None:
+            self._held_timer = self._loop.call_later(TICK_SECONDS, self._look_held)
+        try:
+            await turn
+        finally:
+            if waiter in self._held_up:
+                self._held_up.remove(waiter)
+
+    def _look_held(self) -> None:
+        self._held_timer = None
+        now = self._loop.time()
+        let_go = not self._is_held
+        for deadline, turn in list(self._held_up):
+            if turn.done():
+                continue
+            if let_go:
+                turn.set_result(None)
+            elif now >= deadline:
+                turn.set_exception(
+                    Overloaded(f"All {PROCESSES_PER_WORKER_MAX} processes of the Worker hold their processors.")
+                )
+        if self._held_up and not let_go:
+            self._held_timer = self._loop.call_later(TICK_SECONDS, self._look_held)
 
     async def _wait_process(self) -> WorkerProcess:
         self._waiting += 1
@@ -301,6 +349,7 @@ class WorkerPool:
             self._allowance,
             self._lane,
             self._traces,
+            self._log_rate,
         )
         self.processes.append(process)
         self._on_busy(process)  # it imports its Worker, asked for anything or not
@@ -314,6 +363,11 @@ class WorkerPool:
     async def aclose(self) -> None:
         """End all processes, also the one that is being started, and wait until nothing of them is left to do."""
         self.retire()
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+        for _, turn in self._held_up:
+            if not turn.done():
+                turn.set_exception(WorkerCrashed("The Worker is stopped."))
         starting = self._starting
         if starting is not None:
             starting.cancel()

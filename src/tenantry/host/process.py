@@ -35,7 +35,7 @@ from tenantry.host.limits import (
     UNPAID_CPU_SHARE,
     WAIT_UNTIL_SECONDS_MAX,
 )
-from tenantry.host.logs import LogSink, emit
+from tenantry.host.logs import LogRate, LogSink, emit
 from tenantry.host.redaction import redactor
 from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
 from tenantry.host.terms import NO_TERMS, Terms
@@ -88,6 +88,7 @@ class WorkerProcess:
         allowance: Allowance = DEFAULT_ALLOWANCE,
         lane: Lane | None = None,
         traces: TraceHub | None = None,
+        log_rate: LogRate | None = None,
     ) -> None:
         self.worker = worker
         self._traces = traces
@@ -113,10 +114,14 @@ class WorkerProcess:
         """When it used up its CPU time and was asked where it is, and its CPU clock then. It is given nothing more."""
         self.cpu_silent = 0.0
         """CPU that it used since it last said anything."""
+        self.cpu_in_one_go = 0.0
+        """CPU that it used since it last said anything, less what is forgiven."""
         self.cpu_share = 0.0
         """Of a processor: what it used lately."""
         self.background = False
         """Others go first: it kept a processor busy."""
+        self.background_until = self.background_seconds = 0.0
+        """Until when at least, and for how long that was."""
         self.cpu_unpaid = 0.0
         """CPU that it used while it held no invocation, less what is forgiven."""
         self._unpaid_at = self.started_at
@@ -133,6 +138,7 @@ class WorkerProcess:
         """Calls that were refused since the last invocation began."""
         self._stray_log = LogAllowance()
         self._log_sink = log_sink
+        self._log_rate = log_rate or LogRate()
         self._redact = redactor(worker)
         self._on_busy = on_busy
         self._on_idle = on_idle
@@ -217,7 +223,7 @@ class WorkerProcess:
         """
         if not self.invocations:
             self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
-            self.cpu_silent = 0.0
+            self.cpu_silent = self.cpu_in_one_go = 0.0
             self._on_busy(self)
         self._refused = 0
         if self.proxy is not None and terms.outbound is not None:
@@ -530,8 +536,14 @@ class WorkerProcess:
         room = LOG_BYTES_MAX - allowance.used_bytes
         if room <= 0:
             return
+        size = len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
+        now = self.loop.time()
+        if not self._log_rate.admit(min(size, room), now):
+            if self._log_rate.may_tell(now):
+                self._note(invocation, "warn", "Log rate limit exceeded: more than 512 KiB a second; the rest is lost.")
+            return
         message = event.message if self._redact is None else self._redact(event.message)
-        allowance.used_bytes += len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
+        allowance.used_bytes += size
         if allowance.used_bytes < LOG_BYTES_MAX:
             self._note(invocation, level, message)
             return

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from tenantry.errors import LimitExceeded, ProtocolError
@@ -27,9 +28,8 @@ _HIDDEN: Final = ("auth", "cookie", "token", "secret", "key", "jwt", "password",
 """A header with one of these in its name is shown without its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceLog:
-    """A line of the Worker's log. `at` is in milliseconds since 1970."""
+class TraceLog(msgspec.Struct, frozen=True, gc=False):
+    """A line of the Worker's log. `at` is in milliseconds since 1970. `gc=False`: as LogEvent."""
 
     level: str
     message: str

@@ -21,7 +21,10 @@ from tenantry.errors import LimitExceeded, StartLimitExceeded, TimeLimitExceeded
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
     BACKGROUND_CPU_SHARE,
+    BACKGROUND_SECONDS_FIRST,
+    BACKGROUND_SECONDS_MAX,
     BUSY_CPU_SHARE,
+    BUSY_SILENT_CPU_SECONDS,
     CANCEL_SECONDS_MAX,
     FOREGROUND_CPU_SHARE,
     LAST_WORDS_CPU_SECONDS,
@@ -30,6 +33,7 @@ from tenantry.host.limits import (
     MEMORY_LOOK_CPU_SECONDS,
     QUIET_LOOKS,
     SHARE_SECONDS,
+    SILENT_CPU_SHARE,
     START_GRACE_CPU_SECONDS,
     START_GRACE_SECONDS,
     TICK_SECONDS,
@@ -93,22 +97,46 @@ class Watchdog:
             else:
                 process.held = False
                 self._look_idle(process, elapsed)
+        self._rank(now)
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
 
-    def _weigh(self, process: WorkerProcess, used: float, elapsed: float) -> None:
-        """Let others go before one that keeps a processor busy, for as long as it does."""
+    @staticmethod
+    def _weigh(process: WorkerProcess, used: float, elapsed: float) -> None:
         process.cpu_share += (used / elapsed - process.cpu_share) * min(1.0, elapsed / SHARE_SECONDS)
-        if process.worker.namespace is None:
-            return  # the operator's own, and in the way of every tenant's requests
-        if not process.background and process.cpu_share > BACKGROUND_CPU_SHARE:
-            process.background = process.process.set_background(True)
-        elif process.background and process.cpu_share < FOREGROUND_CPU_SHARE:
-            self._to_foreground(process)
+
+    def _rank(self, now: float) -> None:
+        """Let others go before a Worker that keeps a processor busy, for as long as it does.
+
+        All processes of it count together: to have four must not be worth more than to have one.
+        """
+        shares: dict[tuple[str | None, str], float] = {}
+        for process in self._busy:
+            worker = (process.worker.namespace, process.worker.name)
+            shares[worker] = shares.get(worker, 0.0) + process.cpu_share
+        for process in self._busy:
+            # What is in no namespace is the operator's own, and in the way of every tenant's requests.
+            if process.worker.namespace is None or now < process.background_until:
+                continue
+            share = shares[process.worker.namespace, process.worker.name]
+            if process.background:
+                if share < FOREGROUND_CPU_SHARE:
+                    self._to_foreground(process)
+            elif share > BACKGROUND_CPU_SHARE or process.cpu_in_one_go > BUSY_SILENT_CPU_SECONDS:
+                self._to_background(process, now)
+
+    @staticmethod
+    def _to_background(process: WorkerProcess, now: float) -> None:
+        again = now - process.background_until < process.background_seconds
+        seconds = 2 * process.background_seconds if again else BACKGROUND_SECONDS_FIRST
+        process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
+        process.background_until = now + process.background_seconds
+        process.background = process.process.set_background(True)
 
     @staticmethod
     def _to_foreground(process: WorkerProcess) -> None:
         if process.background and process.process.set_background(False):
             process.background = False
+            process.cpu_in_one_go = 0.0
 
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
         used = process.charge_unpaid()
@@ -203,7 +231,11 @@ class Watchdog:
             return
         heard, process.heard = process.heard, False
         process.cpu_silent = 0.0 if heard else process.cpu_silent + used
-        process.held = not heard and used >= BUSY_CPU_SHARE * elapsed
+        in_one_go = process.cpu_in_one_go + used - SILENT_CPU_SHARE * elapsed
+        process.cpu_in_one_go = 0.0 if heard else max(0.0, in_one_go)
+        process.held = not heard and (
+            used >= BUSY_CPU_SHARE * elapsed or process.cpu_in_one_go >= BUSY_SILENT_CPU_SECONDS
+        )
         running = list(process.invocations.values())
         limit = max(invocation.cpu_seconds_max for invocation in running)
         share = used / len(running)

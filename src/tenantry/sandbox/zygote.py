@@ -347,5 +347,6 @@ def _execute(control_end: socket.socket) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         env=ENVIRONMENT,
         cwd="/",
-        start_new_session=True,
+        # Out of reach of Ctrl-C; in the host's session, for the sake of `priority`.
+        process_group=0,
     )

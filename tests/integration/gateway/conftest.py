@@ -104,8 +104,16 @@ class Site:
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def deploy(self, source: str, bindings: dict[str, tuple[str, dict[str, Any]]] | None = None) -> None:
-        """Make this the Worker that gets the requests."""
+    def deploy(
+        self,
+        source: str,
+        bindings: dict[str, tuple[str, dict[str, Any]]] | None = None,
+        *,
+        name: str = "front",
+        namespace: str | None = None,
+        limits: WorkerLimits | None = None,
+    ) -> None:
+        """Make this the Worker that gets the requests, or another one beside it."""
         text = textwrap.dedent(source)
         bundle = hashlib.sha256(text.encode()).hexdigest()
         folder = self.data / "bundles" / bundle
@@ -115,17 +123,23 @@ class Site:
         self.events.clear()
         self.host.deployed(
             DeployedWorker(
-                namespace=None,
-                name="front",
-                version_id=bundle[:8],
+                namespace=namespace,
+                name=name,
+                version_id=f"{bundle[:8]} {limits}",
                 bundle=bundle,
                 main_module="entry.py",
                 compatibility_date="2026-09-01",
                 compatibility_flags=("python_workers",),
                 bindings=tuple(BindingSpec(key, kind, fields) for key, (kind, fields) in (bindings or {}).items()),
-                limits=WorkerLimits(),
+                limits=limits or WorkerLimits(),
             )
         )
+
+    def logs(self, worker: str = "front") -> str:
+        return "\n".join(event.message for event in self.events if event.worker == worker)
+
+    def pids(self, worker: str = "front") -> list[int]:
+        return [process["pid"] for process in self.host.processes() if process["worker"] == worker]
 
     async def connect(self, buffer_bytes: int = 2**20) -> Connection:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=buffer_bytes)

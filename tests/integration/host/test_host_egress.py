@@ -352,6 +352,25 @@ async def test_a_name_that_changes_its_mind_gains_nothing(proxy: Any) -> None:
         assert inner.connections == 0
 
 
+@pytest.mark.parametrize("way", ["directly", "redirected"])
+async def test_a_name_that_changes_its_mind_between_look_and_connection_gains_nothing(proxy: Any, way: str) -> None:
+    """DNS rebinding: permitted when it is judged, inside when it is connected to. What was judged is connected to."""
+    name = f"flip-{way}.example"
+    NAMES[name] = [["127.0.0.1"], ["127.0.0.2"]]
+    async with serving(hello, "127.0.0.2") as inner:
+        url = f"http://{name}:{inner.port}/"
+
+        async def redirect(connection: Connection) -> None:
+            await connection.answer("", "302 Found", f"location: {url}\r\n")
+
+        async with serving(redirect) as upstream:
+            status, text = await proxy(url if way == "directly" else upstream.url)
+            assert upstream.connections == (way == "redirected")
+        assert (status, text.split("|")[1]) == (599, "True")  # on that address nobody listens
+        assert NAMES[name] == [["127.0.0.2"]]
+        assert inner.connections == 0
+
+
 async def test_inner_names_and_absent_ones_look_the_same(proxy: Any) -> None:
     NAMES["inner.example"] = [["10.0.0.7"]]
     inner = await proxy("http://inner.example/")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tenantry.errors import InvocationError
+from tenantry.host import logs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,6 +38,34 @@ async def test_a_log_flood_outside_of_any_invocation_is_cut(platform: Any, uniqu
     events = [event for event in platform.events if event.worker == unique]
     assert 100 < len(events) < 5000
     assert "Log size limit exceeded" in events[-1].message
+
+
+async def test_a_log_flood_of_many_invocations_is_cut_too(
+    platform: Any, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LOG_BURST_BYTES", 100_000)
+    monkeypatch.setattr(logs, "LOG_BYTES_PER_SECOND", 1)
+    platform.deploy(
+        unique,
+        """
+        from workers import Response, WorkerEntrypoint
+
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                for _ in range(30):
+                    print("x" * 1000)
+                return Response("fine")
+        """,
+    )
+    assert [await platform.text(unique) for _ in range(8)] == ["fine"] * 8
+    said = [event.message for event in platform.events if event.worker == unique]
+    assert said.count("x" * 1000) == 100_000 // 1064
+    assert any("Log rate limit exceeded" in message for message in said)
+    assert len(said) < 120
+    platform.deploy(f"{unique}-other", "print('heard')\nfrom workers import WorkerEntrypoint as Default\n")
+    with pytest.raises(InvocationError):
+        await platform.text(f"{unique}-other")
+    assert "heard" in platform.logs(f"{unique}-other")
 
 
 async def test_calls_without_end_end_the_process(platform: Any, unique: str) -> None:

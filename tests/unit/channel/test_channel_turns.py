@@ -106,3 +106,16 @@ async def test_who_had_the_loop_to_itself_is_not_made_to_pay_for_it() -> None:
     await until_over(Sender(old, 0.001, 300, "old", order), Sender(new, 0.001, 300, "new", order))
     assert order.index("old") <= 100
     assert Counter(order[-400:])["old"] >= 150
+
+
+async def test_who_speaks_beside_another_tenant_has_company_for_a_while() -> None:
+    turns = Turns(asyncio.get_running_loop())
+    one, other, operator = turns.lane(), turns.lane(), turns.lane(8)
+    assert not one.has_company(100.0)
+    assert not one.has_company(100.0)
+    assert not operator.has_company(100.01)
+    assert not one.has_company(100.02)  # what the operator's passes on is no company
+    assert other.has_company(100.03)
+    assert one.has_company(100.04)
+    assert one.has_company(100.08)
+    assert not one.has_company(100.10)

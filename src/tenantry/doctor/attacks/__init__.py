@@ -35,7 +35,8 @@ NOT_ATTACKED: Final = {
     "N18": "There is no TLS yet.",
     "O2": "No label is a tenant's to choose: docs/how-to/run-in-production.md.",
     "O3": "No trace header is read.",
-    "O4": "There is no tail yet.",
+    "O4": "The control plane's to grant: tests/integration/control/test_tail_server.py. What a tail hides: "
+    "tests/integration/host/test_host_traces.py.",
     "O5": "The control plane's to write: tests/integration/control/test_api_audit.py.",
     "O6": "A figure and no yes or no: benchmarks/neighbours.py.",
     "O7": "A figure and no yes or no: benchmarks/neighbours.py.",
