@@ -1,8 +1,8 @@
 """Who runs first when more want to run than there are processors.
 
-Workers and the zygote are nicer than the host, so that the loop that serves everyone is not one among many. One that keeps a
-processor busy is put in the background, from outside: SCHED_IDLE, which runs when nobody else wants to. It is taken
-back when it has calmed down, which only root may do.
+Workers and the zygote are nicer than the host, so that the loop that serves everyone is not one among many. A worker
+that keeps a processor busy is put in the background, from outside: SCHED_IDLE, which runs when nobody else wants to. It
+is taken back when it has calmed down, which only root may do.
 
 Not by niceness: that is a share, and one tenant with sixty threads in four processes would have sixty shares times
 four. Nor does it help whoever wakes up: a nice thread that runs goes on to the end of its slice, some milliseconds,
