@@ -2,12 +2,17 @@
 
 Either is a job that is asked for now and then until it is done. Files lie in a spool folder that is emptied at the
 start and at the end; each is reached by a secret of its own, for a while.
+
+An import leaves a receipt in the database, in the commit of its effects, until its client was told of its end. Whoever
+comes with the same file before that is its client again, which lost the answer, to a `kill -9` of the host say: it is
+told of the import that was, and the file does not run a second time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import secrets
 import shutil
@@ -58,9 +63,29 @@ class Export(Transfer):
 
 @dataclass(slots=True, eq=False)
 class Import(Transfer):
+    etag: str = ""
+    told: bool = False
+    """Its client knows of its end."""
     final_bookmark: str = ""
     statements: int = 0
     meta: dict[str, Any] = field(default_factory=dict)  # Any: what JSON can say
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    """What an import did, as it stands in the database. `at`: seconds since 1970."""
+
+    etag: str
+    at: float
+    statements: int
+    meta: dict[str, Any]  # Any: what JSON can say
+
+    def text(self) -> str:
+        return json.dumps([self.etag, self.at, self.statements, self.meta])
+
+    @classmethod
+    def parse(cls, text: str | None) -> _Receipt | None:
+        return None if text is None else cls(*json.loads(text))
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +141,35 @@ class Transfers:
         self._ends[secret] = self._clock() + limits.TRANSFER_SECONDS_MAX
         return secret, upload
 
+    async def untold(self, resource_id: str, etag: str) -> Import | None:
+        """The import of this very file that runs, or has run, and whose client was never told of its end.
+
+        Raises `QueryFailed`.
+        """
+        self._forget_old()
+        for job in self._jobs.values():
+            if isinstance(job, Import) and (job.resource_id, job.etag) == (resource_id, etag):
+                if not job.told and job.failure is None:
+                    return job
+        database = self._service.database(resource_id)
+        kept = _Receipt.parse(await database.perform(lambda session: session.receipt()))
+        if kept is None or kept.etag != etag or not 0 <= time.time() - kept.at <= limits.TRANSFER_SECONDS_MAX:
+            return None
+        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag)
+        job.statements, job.meta, job.final_bookmark = kept.statements, kept.meta, job.bookmark
+        job.done.set()
+        self._keep(job)
+        return job
+
+    async def told(self, job: Import) -> None:
+        """Its client knows: from now on the same file is a new import. Never raises `QueryFailed`."""
+        if job.told:
+            return
+        job.told = True
+        with suppress(QueryFailed):  # then it is known for a while, and forgotten
+            database = self._service.database(job.resource_id)
+            await database.perform(lambda session: session.forget_receipt())
+
     async def receive_untrusted(self, secret: str, body: AsyncIterator[bytes]) -> str | None:
         """Takes the file of an upload. Gives its MD5, or None when there is no such upload. Raises `QueryFailed`."""
         self._forget_old()
@@ -157,7 +211,7 @@ class Transfers:
                 break
         else:
             raise QueryFailed("There is no such upload: it was not finished, or it is too long ago.")
-        job = Import(resource_id, await self._new_bookmark(resource_id))
+        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag)
         self._begin(job, self._import(job, upload.path))
         return job
 
@@ -215,6 +269,10 @@ class Transfers:
 
     async def _import(self, job: Import, path: Path) -> None:
         totals = Totals()
+
+        def receipt() -> str | None:
+            return _Receipt(job.etag, time.time(), totals.count, totals.meta()).text() if totals.count else None
+
         try:
             state = await self._service.database(job.resource_id).run(
                 Script(path),
@@ -222,6 +280,7 @@ class Transfers:
                 limits.IMPORT_SECONDS_MAX,
                 bookmarked=True,
                 sql_bytes_max=limits.IMPORT_STATEMENT_BYTES_MAX,
+                receipt=receipt,
             )
         finally:
             await self._in_thread(lambda: path.unlink(missing_ok=True))
@@ -244,11 +303,14 @@ class Transfers:
             finally:
                 job.done.set()
 
-        self._jobs[(job.resource_id, job.bookmark)] = job
-        self._ends[job.bookmark] = self._clock() + limits.TRANSFER_SECONDS_MAX
+        self._keep(job)
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _keep(self, job: Transfer) -> None:
+        self._jobs[(job.resource_id, job.bookmark)] = job
+        self._ends[job.bookmark] = self._clock() + limits.TRANSFER_SECONDS_MAX
 
     async def _new_bookmark(self, resource_id: str) -> str:
         """No other job has it."""
