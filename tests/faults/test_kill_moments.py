@@ -1,4 +1,4 @@
-"""`kill -9` of the host before each change that a command makes to a file, and before each answer; then the same command again.
+"""`kill -9` of the host before each change that a command makes to a file, and before each answer; then it runs again.
 
 The result is as if it had run once: what its users see, what the control store holds, and the files of the data folder.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from injection.commands import BY_PROGRAM, BY_REST, Command, Unfinished

@@ -1,7 +1,7 @@
 """What operators do in several steps: deploy, write many keys, migrate and import. Each as its clients ask for it.
 
-`run` is the same command each time it is called for a target; it raises when it did not come to its end. `found` is what
-came of it, in the terms of those who use it, the same for every target.
+`run` is the same command each time it is called for a target; it raises when it did not come to its end. `found` is
+what came of it, in the terms of those who use it, the same for every target.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import apsw
 import httpx
+
 from injection.installation import Installation
 
 __all__ = ["BY_PROGRAM", "BY_REST", "Command", "Unfinished"]
@@ -181,7 +181,8 @@ def _keys_found(installation: Installation, target: str) -> Found:
 # D1: migrations as wrangler applies them, and a file of SQL. None of the statements may run twice.
 
 _MIGRATIONS: Final = {
-    "0001_made.sql": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);\nINSERT INTO people (name) VALUES ('a');",
+    "0001_made.sql": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);\n"
+    "INSERT INTO people (name) VALUES ('a');",
     "0002_more.sql": "ALTER TABLE people ADD COLUMN age INTEGER;\nUPDATE people SET age = 1 + coalesce(age, 0);\n"
     "INSERT INTO people (name, age) VALUES ('b', 7);",
 }

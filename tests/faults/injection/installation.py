@@ -15,6 +15,7 @@ from typing import Final
 
 import apsw
 import httpx
+
 from injection.example_platform import SECONDS_MAX, wait_until
 from injection.moments import Moments
 

@@ -5,8 +5,9 @@ sends on a socket, and asks us whether it may go on (seccomp_unotify(2)). So a k
 exactly, whichever library asks for it: Python, either SQLite, or what is written in Rust. The process is not told, and
 runs as it is. What is sent over TCP are answers: a kill before one comes when all is done, and nobody was told.
 
-Run as a program, `moments.py DESCRIPTOR PROGRAM ARGUMENT…`, this puts itself under such a filter, waits until its parent has
-fetched the other end of it, and becomes PROGRAM. Its children are under the filter too; their calls go on, uncounted.
+Run as a program, `moments.py DESCRIPTOR PROGRAM ARGUMENT…`, this puts itself under such a filter, waits until its
+parent has fetched the other end of it, and becomes PROGRAM. Its children are under the filter too; their calls go on,
+uncounted.
 """
 
 from __future__ import annotations

@@ -147,10 +147,10 @@ class Transfers:
         Raises `QueryFailed`.
         """
         self._forget_old()
-        for job in self._jobs.values():
-            if isinstance(job, Import) and (job.resource_id, job.etag) == (resource_id, etag):
-                if not job.told and job.failure is None:
-                    return job
+        imports = [job for job in self._jobs.values() if isinstance(job, Import)]
+        for job in imports:
+            if (job.resource_id, job.etag, job.told, job.failure) == (resource_id, etag, False, None):
+                return job
         database = self._service.database(resource_id)
         kept = _Receipt.parse(await database.perform(lambda session: session.receipt()))
         if kept is None or kept.etag != etag or not 0 <= time.time() - kept.at <= limits.TRANSFER_SECONDS_MAX:
