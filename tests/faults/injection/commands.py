@@ -128,12 +128,12 @@ def _deployed(installation: Installation, target: str) -> Found:
 def _pairs(target: str) -> list[dict[str, Any]]:
     pairs: list[dict[str, Any]] = [
         {"key": f"key {number}", "value": f"{target} {number}" * 9, "metadata": {"number": number}}
-        for number in range(150)
+        for number in range(40)
     ]
     pairs[3]["expiration"] = 2_000_000_000
     pairs[5] |= {"value": base64.b64encode(bytes(range(256))).decode(), "base64": True}
     # Too large for a row of their own: each is written in pieces before it has its name.
-    pairs[7]["value"] = "7" * 600_000
+    pairs[7]["value"] = "7" * 300_000
     pairs[8]["value"] = "8" * 100_000
     return pairs
 
