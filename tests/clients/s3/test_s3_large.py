@@ -1,4 +1,4 @@
-"""Objects that are larger than memory should be, through S3 and REST. `make large` takes 5 GiB.
+"""boto3 and REST with objects that are larger than memory should be: 5 GiB in `make large`, a little in `make test`.
 
 None of it is on a disk but in the bucket: a body is made as it is sent, and only its digest is kept of what comes back.
 """
