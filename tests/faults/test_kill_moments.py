@@ -16,7 +16,9 @@ from injection.installation import Installation
 from injection.moments import ANSWER, why_not
 
 MOMENTS_MAX = 2000
-COMMANDS = (*BY_REST, *BY_PROGRAM) if ROUNDS else BY_REST
+COMMANDS = (*BY_REST, *BY_PROGRAM) if ROUNDS else [command for command in BY_REST if command.is_short]
+
+pytestmark = pytest.mark.xdist_group("kill moments")
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,8 @@ class Command:
     """Makes the number's target, and names it."""
     run: Callable[[Installation, str], None]
     found: Callable[[Installation, str], Found]
+    is_short: bool = False
+    """In `make test` too, where each kill costs a start of the platform."""
 
 
 def _asked(send: Callable[..., httpx.Response], *args: Any, **options: Any) -> Any:
@@ -254,9 +256,9 @@ def _rows_found(installation: Installation, target: str) -> Found:
 
 BY_REST: Final = (
     Command("deploy", _make_worker, _deploy, _deployed),
-    Command("KV bulk put", _make_namespace, _put_many, _keys_found),
+    Command("KV bulk put", _make_namespace, _put_many, _keys_found, is_short=True),
     Command("D1 migrations", _make_database, _migrate, _rows_found),
-    Command("D1 import", _make_database, _import, _rows_found),
+    Command("D1 import", _make_database, _import, _rows_found, is_short=True),
 )
 """As the SDK, wrangler and curl ask for them."""
 BY_PROGRAM: Final = (

@@ -131,14 +131,8 @@ class Moments:
             # One that was killed meanwhile is asked for no more.
             with contextlib.suppress(FileNotFoundError):
                 fcntl.ioctl(self._listener, _RECEIVE, question)
-                (
-                    key,
-                    thread,
-                    _,
-                    number,
-                    *_,
-                ) = _QUESTION.unpack(question)
-                if not self._is_the_end(thread, self._names[number], _QUESTION.unpack(question)[6:]):
+                key, thread, _, number, _, _, *arguments = _QUESTION.unpack(question)
+                if not self._is_the_end(thread, self._names[number], arguments):
                     fcntl.ioctl(self._listener, _SEND, _ANSWER.pack(key, 0, 0, _CONTINUE))
 
     def _is_the_end(self, thread: int, name: str, arguments: Sequence[int]) -> bool:

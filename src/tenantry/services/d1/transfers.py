@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
+from tenantry.errors import BindingError
 from tenantry.services.d1 import bookmarks, errors, limits
 from tenantry.services.d1.encoding import Totals
 from tenantry.services.d1.errors import QueryFailed
@@ -162,11 +163,12 @@ class Transfers:
         return job
 
     async def told(self, job: Import) -> None:
-        """Its client knows: from now on the same file is a new import. Never raises `QueryFailed`."""
+        """Its client knows: from now on the same file is a new import."""
         if job.told:
             return
         job.told = True
-        with suppress(QueryFailed):  # then it is known for a while, and forgotten
+        # The database may have gone meanwhile; where it did not, what is left there counts for an hour.
+        with suppress(QueryFailed, BindingError):
             database = self._service.database(job.resource_id)
             await database.perform(lambda session: session.forget_receipt())
 
