@@ -1,7 +1,7 @@
 """Exports and imports: whole databases as SQL files, made and taken while others go on.
 
 Either is a job that is asked for now and then until it is done. Files lie in a spool folder that is emptied at the
-start and at the end; each is reached by a secret of its own, for a while.
+first use and at the end; each is reached by a secret of its own, for a while.
 
 An import leaves a receipt in the database, in the commit of its effects, until its client was told of its end. Whoever
 comes with the same file before that is its client again, which lost the answer, to a `kill -9` of the host say: it is
@@ -148,6 +148,7 @@ class Transfers:
         Raises `QueryFailed`.
         """
         self._forget_old()
+        await self._open_spool()
         imports = [job for job in self._jobs.values() if isinstance(job, Import)]
         for job in imports:
             if (job.resource_id, job.etag, job.told, job.failure) == (resource_id, etag, False, None):
@@ -322,6 +323,10 @@ class Transfers:
         return bookmarks.encode(resource_id, state, self._sequence)
 
     async def _new_file(self) -> Path:
+        return await self._open_spool() / f"{secrets.token_hex(16)}.sql"
+
+    async def _open_spool(self) -> Path:
+        """The folder, without what a host that was killed left in it."""
         spool = self._spool
         if spool is None or self._closed:
             raise QueryFailed(errors.CONNECTION_LOST)
@@ -333,7 +338,7 @@ class Transfers:
                 spool.mkdir(mode=0o700, parents=True)
 
             await self._in_thread(clear)
-        return spool / f"{secrets.token_hex(16)}.sql"
+        return spool
 
     def _make_room(self) -> None:
         self._forget_old()
