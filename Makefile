@@ -10,7 +10,7 @@
 # make history D1's Time Travel under all that can happen in between (HISTORY_EXAMPLES)
 # make canary  strangers side by side under load and kills: no token of one reaches another (CANARY_REQUESTS)
 # make soak    cold starts and kills, SOAK_ROUNDS of them: the host holds afterwards what it held before
-# make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, whole and in parts: the memory of the host stays flat
+# make large   R2 objects of R2_OBJECT_BYTES (5 GiB) through a Worker, REST and S3: the memory of the host stays flat
 # make faults  kill -9, power cuts, I/O errors, full disks and corrupted files, FAULT_ROUNDS of what is random (FAULT_SEED)
 # make lock    compile the lock files again
 
@@ -94,7 +94,7 @@ soak: setup-dev
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -q -s tests/security/test_leaks.py
 
 large: setup-dev
-	R2_OBJECT_BYTES=$(R2_OBJECT_BYTES) $(BIN)/python -m pytest -q -s tests/integration/host/test_host_r2_large.py
+	R2_OBJECT_BYTES=$(R2_OBJECT_BYTES) $(BIN)/python -m pytest -q -s tests/integration/host/test_host_r2_large.py tests/clients/s3/test_s3_large.py
 
 # Says what it injected and what it found. With the same FAULT_SEED it injects the same again.
 faults: setup-dev

@@ -31,8 +31,10 @@ class AccessKey:
 class Endpoint:
     """The S3 endpoint of a running platform."""
 
-    def __init__(self, about: dict[str, Any]) -> None:
+    def __init__(self, about: dict[str, Any], pid: int) -> None:
         self.about = about
+        self.pid = pid
+        """Of the host."""
         self.url: str = about["s3"]
         self._api = httpx.Client(
             base_url=f"{about['control']}/client/v4/accounts/{about['account_id']}/r2",
@@ -117,7 +119,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"tenantry dev did not start:\n{(folder / 'log').read_text()[-4000:]}")
             time.sleep(0.02)
-        found = Endpoint(json.loads((data / "dev.json").read_text()))
+        found = Endpoint(json.loads((data / "dev.json").read_text()), process.pid)
         yield found
         found.close()
     finally:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tenantry.services.d1 import D1Service, DumpOptions, QueryFailed, Statement, split_statements
+from tenantry.services.d1 import D1Service, DumpOptions, Import, QueryFailed, Statement, split_statements
 from tenantry.services.d1.encoding import ArraysDocument, Totals
 from tenantry.services.d1.engines.memory import MemoryEngine
 from tenantry.services.d1.script import Script
@@ -214,6 +214,49 @@ async def test_what_is_sent_and_fetched_is_bounded_in_number_and_time(
     with pytest.raises(QueryFailed, match="The file is too large: at most 100 bytes"):
         await service.transfers.receive_untrusted(secret, body(*[b"x" * 50] * 10**6))
     await service.aclose()
+
+
+async def test_an_import_whose_end_nobody_was_told_of_is_not_run_again(tmp_path: Path, engine: Any) -> None:
+    """A client that lost the answer comes with the same file again, also to a host that was started anew."""
+    sql = b"CREATE TABLE t (a); INSERT INTO t VALUES (1);"
+    etag = hashlib.md5(sql).hexdigest()
+    service = D1Service(engine, spool=tmp_path / "spool")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield sql
+
+    async def run(resource_id: str) -> Import:
+        secret, upload = await service.transfers.offer_upload(resource_id, etag)
+        await service.transfers.receive_untrusted(secret, body())
+        job = await service.transfers.ingest(resource_id, etag, upload.filename)
+        await job.done.wait()
+        assert job.failure is None
+        return job
+
+    job = await run("one")
+    assert await service.transfers.untold("one", etag) is job
+    assert await service.transfers.untold("one", "0" * 32) is None, "another file"
+    assert await service.transfers.untold("two", etag) is None, "another database"
+    again = D1Service(engine, spool=tmp_path / "spool again")
+    known = await again.transfers.untold("one", etag)
+    assert known is not None
+    assert known.done.is_set()
+    assert (known.statements, known.meta) == (job.statements, job.meta)
+    assert "_cf_" not in dump(again, "one")
+    with pytest.raises(QueryFailed, match="SQLITE_AUTH"):
+        await rows(again, "one", "SELECT * FROM _cf_import")
+    # It is in nobody's way: tables can be altered.
+    await fill(again, "ALTER TABLE t ADD COLUMN b")
+
+    await again.transfers.told(known)
+    assert await again.transfers.untold("one", etag) is None
+    last = D1Service(engine, spool=tmp_path / "spool at last")
+    assert await last.transfers.untold("one", etag) is None
+    with pytest.raises(QueryFailed, match="SQLITE_AUTH"):
+        await fill(last, "ALTER TABLE t RENAME TO _cf_import")
+    assert '[["t"]]' in (await rows(last, "one", "SELECT name FROM sqlite_schema")).decode()
+    for each in (last, again, service):
+        await each.aclose()
 
 
 VALUES = st.one_of(

@@ -10,8 +10,8 @@ __all__ = ["ROUNDS", "SEED", "STRIDE", "randomness", "rounds"]
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "0"))
 """0 in `make test`."""
 SEED = int(os.environ.get("FAULT_SEED", "1"))
-STRIDE = 1 if ROUNDS else 11
-"""Every how many operations one is made to fail."""
+STRIDE = int(os.environ.get("FAULT_STRIDE", "1" if ROUNDS else "11"))
+"""Of how many operations one is made to fail."""
 
 
 def rounds(few: int) -> int:

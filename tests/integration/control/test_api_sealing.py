@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tenantry.cli.backup import backup as run_backup
 from tenantry.cli.store import open_store
 from tenantry.control import Vault
+from tenantry.control.scopes import RULES
 from tenantry.errors import ConfigError
 
 CANARIES = ("canary-of-a-binding", "canary-of-a-secret", '{"kty": "canary"}')
 
 
-async def fill(control: Any) -> str:
-    """A Worker with secrets and an S3 access key, whose secret is returned."""
+async def fill(control: Any) -> tuple[str, str]:
+    """A Worker with secrets, and an S3 access key and a customer's API key, whose secrets are returned."""
     binding = {"type": "secret_text", "name": "B", "text": CANARIES[0]}
     assert (await control.deploy("w", bindings=[binding])).status_code == 200
     for name, text in (("S", CANARIES[1]), ("J", CANARIES[2])):
@@ -25,7 +28,12 @@ async def fill(control: Any) -> str:
         assert (await control.call("PUT", "/workers/scripts/w/secrets", json=body)).status_code == 200
     body = {"name": "k", "permission": "admin-read-write"}
     made = (await control.call("POST", "/r2/s3-credentials", json=body)).json()["result"]
-    return str(made["secret_access_key"])
+    key = (await control.http.post("/tenantry/v1/api_keys", json={"user": "user1"})).json()["result"]["key"]
+    return str(made["secret_access_key"]), str(key).rpartition("_")[2]
+
+
+def with_names(path: str, known: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], "f" * 32), path)
 
 
 def values(control: Any) -> dict[str, str]:
@@ -41,22 +49,55 @@ async def rotate(control: Any) -> Any:
     return await control.http.post("/tenantry/v1/secrets/rotate")
 
 
-async def test_no_file_of_the_data_folder_holds_a_secret_or_a_token(control: Any) -> None:
-    s3_secret = await fill(control)
+async def test_no_file_of_the_data_folder_or_of_a_backup_holds_a_secret_or_a_token(
+    control: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backup = tmp_path_factory.mktemp("backup")
+    made = await fill(control)
     other = (await control.call("GET", "/r2/s3-credentials")).json()["result"]
     assert other
     assert values(control) == {"B": CANARIES[0], "S": CANARIES[1], "J": CANARIES[2]}
     assert (control.data / "control.db-wal").stat().st_size > 0, "what is not checkpointed is looked at too"
 
     found = written(control.data)
+    run_backup(backup, control.data)
+    copied = written(backup)
 
     assert b"w/secrets" in found or b"scripts/w" in found, "the audit log lies in clear: this sees what is written"
-    for canary in (*CANARIES, s3_secret, control.token.split("_", 2)[2]):
+    assert b"scripts/w" in copied
+    for canary in (*CANARIES, *made, control.token.split("_", 2)[2]):
         assert canary.encode() not in found
+        assert canary.encode() not in copied
+    assert (backup / "secrets.keys").stat().st_mode & 0o777 == 0o600, (
+        "what opens them lies beside them, for the owner alone"
+    )
+
+
+async def test_no_answer_holds_a_secret_or_a_token(control: Any) -> None:
+    made = await fill(control)
+    versions = (await control.call("GET", "/workers/scripts/w/versions")).json()["result"]["items"]
+    token = (await control.call("GET", "/tokens")).json()["result"][0]["id"]
+    shown = 0
+    for version in versions:
+        known = {
+            "account_id": control.account,
+            "script_name": "w",
+            "secret_name": "S",
+            "version_id": version["id"],
+            "token_id": token,
+        }
+        for method, path in RULES:
+            if method == "GET":
+                filled = with_names(path, known)
+                response = await control.http.get(filled)
+                shown += response.status_code == 200
+                for canary in (*CANARIES, *made, control.token.split("_", 2)[2]):
+                    assert canary not in response.text, filled
+    assert shown > 20 * len(versions), "most of them answered"
 
 
 async def test_a_rotation_changes_no_secret_and_makes_the_old_key_worthless(control: Any) -> None:
-    s3_secret = await fill(control)
+    s3_secret, _ = await fill(control)
     access_key = (await control.call("GET", "/r2/s3-credentials")).json()["result"][0]["access_key_id"]
     old_key = (control.data / "secrets.keys").read_text().strip()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from litestar import post
+from litestar import Response, post
+from litestar.background_tasks import BackgroundTask
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
@@ -68,14 +69,19 @@ def d1_transfer_routes(one: str, resources: Resources, service: D1Service, threa
 
     async def poll(
         request: ApiRequest, database: D1Database, bookmark: str, kind: Literal["export", "import"]
-    ) -> TransferView:
+    ) -> Response[Envelope[TransferView]]:
         job = await transfers.wait(database.id, bookmark, limits.D1_POLL_SECONDS)
         if job is None:
-            return TransferView(False, kind, "error", [], error=f"There is no such {kind}, or it is too long ago.")
-        return _view(request, database, job, kind)
+            view = TransferView(False, kind, "error", [], error=f"There is no such {kind}, or it is too long ago.")
+            return Response(Envelope(view))
+        # When the answer is out: a client that it does not reach asks for the same import again.
+        told = BackgroundTask(transfers.told, job) if isinstance(job, Import) and job.done.is_set() else None
+        return Response(Envelope(_view(request, database, job, kind)), background=told)
 
     @post(f"{one}/export", name="export_database", status_code=200)
-    async def export(request: ApiRequest, account_id: FromPath[str], database: FromPath[str]) -> Envelope[TransferView]:
+    async def export(
+        request: ApiRequest, account_id: FromPath[str], database: FromPath[str]
+    ) -> Response[Envelope[TransferView]]:
         check_account(request, account_id)
         found = await threads.run(resources.database, account_id, database)
         body = await read_json_untrusted(request, _ExportRequest, 7400)
@@ -87,25 +93,29 @@ def d1_transfer_routes(one: str, resources: Resources, service: D1Service, threa
             options = DumpOptions(not wanted.no_schema, not wanted.no_data, frozenset(wanted.tables))
             with d1_failures():
                 bookmark = (await transfers.export(found.id, options)).bookmark
-        return Envelope(await poll(request, found, bookmark, "export"))
+        return await poll(request, found, bookmark, "export")
 
     @post(f"{one}/import", name="import_database", status_code=200)
     async def import_(
         request: ApiRequest, account_id: FromPath[str], database: FromPath[str]
-    ) -> Envelope[TransferView | UploadView]:
+    ) -> Response[Envelope[TransferView]] | Response[Envelope[UploadView]]:
         check_account(request, account_id)
         found = await threads.run(resources.database, account_id, database)
         body = await read_json_untrusted(request, _ImportRequest, 7400)
         with d1_failures():
             if body.action == "init":
-                secret, upload = await transfers.offer_upload(found.id, _said(body.etag, "etag"))
-                return Envelope(UploadView(file_url(request, secret), upload.filename))
-            if body.action == "poll":
+                etag = _said(body.etag, "etag")
+                untold = await transfers.untold(found.id, etag)
+                if untold is None:
+                    secret, upload = await transfers.offer_upload(found.id, etag)
+                    return Response(Envelope(UploadView(file_url(request, secret), upload.filename)))
+                bookmark = untold.bookmark
+            elif body.action == "poll":
                 bookmark = _said(body.current_bookmark, "current_bookmark")
             else:
                 etag, filename = _said(body.etag, "etag"), _said(body.filename, "filename")
                 bookmark = (await transfers.ingest(found.id, etag, filename)).bookmark
-        return Envelope(await poll(request, found, bookmark, "import"))
+        return await poll(request, found, bookmark, "import")
 
     return [export, import_]
 

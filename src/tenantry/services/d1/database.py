@@ -119,13 +119,20 @@ class Database:
         *,
         bookmarked: bool = False,
         sql_bytes_max: int = limits.SQL_BYTES_MAX,
+        receipt: Callable[[], str | None] | None = None,
     ) -> int:
         """Runs the statements as one call. Raises `QueryFailed`. Cancelled, it stops them if it still can.
 
         Gives the state that they left or saw (`Session.state_at`), when `bookmarked`.
         """
         call = _Waiting(
-            statements, rows, seconds_max, sql_bytes_max, bookmarked=bookmarked, future=self._loop.create_future()
+            statements,
+            rows,
+            seconds_max,
+            sql_bytes_max,
+            bookmarked=bookmarked,
+            receipt=receipt,
+            future=self._loop.create_future(),
         )
         if self._metered is None:
             await self._answered(call)

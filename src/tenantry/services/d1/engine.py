@@ -65,6 +65,12 @@ class Session(Protocol):
         anew.
         """
 
+    def receipt(self) -> str | None:
+        """What the last call with a receipt left, unless it was forgotten since. Restoring forgets it too."""
+
+    def forget_receipt(self) -> None:
+        """Removes it. Nothing happens when there is none. Raises `QueryFailed`."""
+
     def watch(self, now: float) -> float:
         """From any thread: stops the running call if its time is over or it was canceled.
 

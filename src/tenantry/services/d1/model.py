@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -98,5 +98,7 @@ class Call:
     """Nobody waits for the answer any more. Set from the event loop at any time; only ever turns true."""
     room: Room | None = None
     """None: as much as the database may hold."""
+    receipt: Callable[[], str | None] | None = None
+    """Asked when the statements have run; what it gives is committed with their effects (`Session.receipt`)."""
     alone: bool = field(default=False)
     """Must not share a transaction: it kept others waiting, or one of a shared transaction broke it."""

@@ -1,13 +1,18 @@
 """Exports and imports: whole databases as SQL files, made and taken while others go on.
 
 Either is a job that is asked for now and then until it is done. Files lie in a spool folder that is emptied at the
-start and at the end; each is reached by a secret of its own, for a while.
+first use and at the end; each is reached by a secret of its own, for a while.
+
+An import leaves a receipt in the database, in the commit of its effects, until its client was told of its end. Whoever
+comes with the same file before that is its client again, which lost the answer, to a `kill -9` of the host say: it is
+told of the import that was, and the file does not run a second time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import secrets
 import shutil
@@ -19,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
+from tenantry.errors import BindingError
 from tenantry.services.d1 import bookmarks, errors, limits
 from tenantry.services.d1.encoding import Totals
 from tenantry.services.d1.errors import QueryFailed
@@ -58,9 +64,29 @@ class Export(Transfer):
 
 @dataclass(slots=True, eq=False)
 class Import(Transfer):
+    etag: str = ""
+    told: bool = False
+    """Its client knows of its end."""
     final_bookmark: str = ""
     statements: int = 0
     meta: dict[str, Any] = field(default_factory=dict)  # Any: what JSON can say
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    """What an import did, as it stands in the database. `at`: seconds since 1970."""
+
+    etag: str
+    at: float
+    statements: int
+    meta: dict[str, Any]  # Any: what JSON can say
+
+    def text(self) -> str:
+        return json.dumps([self.etag, self.at, self.statements, self.meta])
+
+    @classmethod
+    def parse(cls, text: str | None) -> _Receipt | None:
+        return None if text is None else cls(*json.loads(text))
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +142,37 @@ class Transfers:
         self._ends[secret] = self._clock() + limits.TRANSFER_SECONDS_MAX
         return secret, upload
 
+    async def untold(self, resource_id: str, etag: str) -> Import | None:
+        """The import of this very file that runs, or has run, and whose client was never told of its end.
+
+        Raises `QueryFailed`.
+        """
+        self._forget_old()
+        await self._open_spool()
+        imports = [job for job in self._jobs.values() if isinstance(job, Import)]
+        for job in imports:
+            if (job.resource_id, job.etag, job.told, job.failure) == (resource_id, etag, False, None):
+                return job
+        database = self._service.database(resource_id)
+        kept = _Receipt.parse(await database.perform(lambda session: session.receipt()))
+        if kept is None or kept.etag != etag or not 0 <= time.time() - kept.at <= limits.TRANSFER_SECONDS_MAX:
+            return None
+        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag)
+        job.statements, job.meta, job.final_bookmark = kept.statements, kept.meta, job.bookmark
+        job.done.set()
+        self._keep(job)
+        return job
+
+    async def told(self, job: Import) -> None:
+        """Its client knows: from now on the same file is a new import."""
+        if job.told:
+            return
+        job.told = True
+        # The database may have gone meanwhile; where it did not, what is left there counts for an hour.
+        with suppress(QueryFailed, BindingError):
+            database = self._service.database(job.resource_id)
+            await database.perform(lambda session: session.forget_receipt())
+
     async def receive_untrusted(self, secret: str, body: AsyncIterator[bytes]) -> str | None:
         """Takes the file of an upload. Gives its MD5, or None when there is no such upload. Raises `QueryFailed`."""
         self._forget_old()
@@ -157,7 +214,7 @@ class Transfers:
                 break
         else:
             raise QueryFailed("There is no such upload: it was not finished, or it is too long ago.")
-        job = Import(resource_id, await self._new_bookmark(resource_id))
+        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag)
         self._begin(job, self._import(job, upload.path))
         return job
 
@@ -215,6 +272,10 @@ class Transfers:
 
     async def _import(self, job: Import, path: Path) -> None:
         totals = Totals()
+
+        def receipt() -> str | None:
+            return _Receipt(job.etag, time.time(), totals.count, totals.meta()).text() if totals.count else None
+
         try:
             state = await self._service.database(job.resource_id).run(
                 Script(path),
@@ -222,6 +283,7 @@ class Transfers:
                 limits.IMPORT_SECONDS_MAX,
                 bookmarked=True,
                 sql_bytes_max=limits.IMPORT_STATEMENT_BYTES_MAX,
+                receipt=receipt,
             )
         finally:
             await self._in_thread(lambda: path.unlink(missing_ok=True))
@@ -244,11 +306,14 @@ class Transfers:
             finally:
                 job.done.set()
 
-        self._jobs[(job.resource_id, job.bookmark)] = job
-        self._ends[job.bookmark] = self._clock() + limits.TRANSFER_SECONDS_MAX
+        self._keep(job)
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _keep(self, job: Transfer) -> None:
+        self._jobs[(job.resource_id, job.bookmark)] = job
+        self._ends[job.bookmark] = self._clock() + limits.TRANSFER_SECONDS_MAX
 
     async def _new_bookmark(self, resource_id: str) -> str:
         """No other job has it."""
@@ -258,6 +323,10 @@ class Transfers:
         return bookmarks.encode(resource_id, state, self._sequence)
 
     async def _new_file(self) -> Path:
+        return await self._open_spool() / f"{secrets.token_hex(16)}.sql"
+
+    async def _open_spool(self) -> Path:
+        """The folder, without what a host that was killed left in it."""
         spool = self._spool
         if spool is None or self._closed:
             raise QueryFailed(errors.CONNECTION_LOST)
@@ -269,7 +338,7 @@ class Transfers:
                 spool.mkdir(mode=0o700, parents=True)
 
             await self._in_thread(clear)
-        return spool / f"{secrets.token_hex(16)}.sql"
+        return spool
 
     def _make_room(self) -> None:
         self._forget_old()

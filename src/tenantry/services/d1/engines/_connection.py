@@ -18,7 +18,7 @@ from tenantry.services.d1.engines._guard import Guard
 from tenantry.services.d1.errors import QueryFailed
 from tenantry.services.d1.model import Effects, Rows, Statement
 
-__all__ = ["GuardedConnection", "Storage", "sqlite_failure"]
+__all__ = ["FORGET_RECEIPT", "GuardedConnection", "Storage", "sqlite_failure"]
 
 _LIMITS: Final = {
     apsw.SQLITE_LIMIT_LENGTH: limits.VALUE_BYTES_MAX,
@@ -37,8 +37,13 @@ _LIMITS: Final = {
 
 _MARK: Final = f"/*{secrets.token_hex(16)}*/"
 
-_RENAMED_TO_RESERVED: Final = r"SELECT 1 FROM sqlite_schema WHERE name LIKE '\_cf\_%' ESCAPE '\' LIMIT 1"
-
+_RECEIPTS: Final = "CREATE TABLE _cf_import (receipt TEXT NOT NULL)"
+"""As SQLite remembers it, which puts quotes around a name that a table was renamed to."""
+_RENAMED_TO_RESERVED: Final = (
+    r"SELECT 1 FROM sqlite_schema WHERE name LIKE '\_cf\_%' ESCAPE '\' AND sql IS NOT ? LIMIT 1"
+)
+_IS_RECEIPTS: Final = "SELECT 1 FROM sqlite_schema WHERE name = '_cf_import' AND sql IS ?"
+FORGET_RECEIPT: Final = "DROP TABLE IF EXISTS _cf_import"
 
 _INDEXES: Final = """
     SELECT group_concat(columns.name, char(10)) FROM pragma_index_list('{name}') AS indexes,
@@ -93,11 +98,11 @@ class GuardedConnection:
 
     # The engine's own statements.
 
-    def own(self, sql: str) -> list[Any]:  # Any: SQLite's values
+    def own(self, sql: str, *parameters: str) -> list[Any]:  # Any: SQLite's values
         """Runs a statement of ours, which the guard does not look at."""
         self.guard.trusted = True
         try:
-            return list(self._own.execute(_MARK + sql))
+            return list(self._own.execute(_MARK + sql, parameters))
         finally:
             self.guard.trusted = False
 
@@ -155,6 +160,21 @@ class GuardedConnection:
         if pages_max != self._pages_max:
             self._pages_max = pages_max
             self.own(f"PRAGMA max_page_count = {pages_max:d}")
+
+    def receipt(self) -> str | None:
+        if not self.own(_IS_RECEIPTS, _RECEIPTS):
+            return None
+        return str(self.own("SELECT receipt FROM _cf_import")[0][0])
+
+    def keep_receipt(self, receipt: str) -> None:
+        """With the transaction that is open."""
+        self.forget_receipt()
+        self.own(_RECEIPTS)
+        self.own("INSERT INTO _cf_import VALUES (?)", receipt)
+
+    def forget_receipt(self) -> None:
+        self._size_bytes = None
+        self.own(FORGET_RECEIPT)
 
     def overwrite_from(self, source: apsw.Connection) -> None:
         """Becomes a copy of another database, in one transaction."""
@@ -222,7 +242,7 @@ class GuardedConnection:
             raise QueryFailed(errors.NOT_A_STATEMENT)
         if self.guard.altered:
             self.guard.altered = False
-            if self.own(_RENAMED_TO_RESERVED):
+            if self.own(_RENAMED_TO_RESERVED, _RECEIPTS):
                 raise QueryFailed(f"{errors.AUTHORIZATION}: SQLITE_AUTH")
         duration = (time.perf_counter() - started) * 1000
         changes = connection.total_changes() - changes_before

@@ -26,17 +26,19 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import apsw
 
 from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Restored, Settle
-from tenantry.services.d1.engines._connection import GuardedConnection, Storage, sqlite_failure
+from tenantry.services.d1.engines._connection import FORGET_RECEIPT, GuardedConnection, Storage, sqlite_failure
 from tenantry.services.d1.errors import QueryFailed
 from tenantry.services.d1.model import Call, Room
 
 __all__ = ["Past", "SqliteSession", "Store"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -197,6 +199,21 @@ class SqliteSession:
         past = self._store.past
         return past.current(marked=True) if time is None else past.state_at(time)
 
+    def receipt(self) -> str | None:
+        return self._own(self._open(), GuardedConnection.receipt)
+
+    def forget_receipt(self) -> None:
+        connection = self._open()
+        if self._own(connection, GuardedConnection.receipt) is None:
+            return
+        self._own(connection, GuardedConnection.begin)
+        try:
+            self._own(connection, GuardedConnection.forget_receipt)
+        except QueryFailed:
+            connection.rollback()
+            raise
+        self._commit(connection, [])
+
     def restore(self, time: int, room: Room | None = None) -> Restored:
         self._open()
         if self._blank:
@@ -209,6 +226,7 @@ class SqliteSession:
             state = past.rebuild(time, copy)
             source = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)
             try:
+                source.execute(FORGET_RECEIPT)  # what it is for was not done in this past
                 size_bytes = int(source.pragma("page_count")) * int(source.pragma("page_size"))
                 if size_bytes > max(self._database_bytes_max, connection.size_bytes):
                     raise QueryFailed(errors.DATABASE_FULL)
@@ -230,6 +248,13 @@ class SqliteSession:
                 copy.with_name(copy.name + suffix).unlink(missing_ok=True)
             self.close()
         return Restored(state, previous)
+
+    @staticmethod
+    def _own(connection: GuardedConnection, function: Callable[[GuardedConnection], T]) -> T:
+        try:
+            return function(connection)
+        except apsw.Error as error:
+            raise sqlite_failure(error, connection.guard) from error
 
     def _checkpoint(self) -> None:
         try:
@@ -296,6 +321,8 @@ class SqliteSession:
                 self._check_time()
                 connection.run(statement, call.rows, self._check_time)
             connection.check_foreign_keys()
+            if call.receipt is not None and (receipt := call.receipt()) is not None:
+                connection.keep_receipt(receipt)
             if call.room is not None and connection.wrote:
                 call.room.take(connection.size_bytes - size_bytes)
         except apsw.InterruptError:
