@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
+_LISTENING_POLL_SECONDS: Final = 0.005
 _GC_YOUNG_MAX: Final = 20_000
 _SWITCH_SECONDS: Final = 0.001
 """How long a thread that computes in Python keeps the loop from going on. Python's own 5 ms are felt: a request comes
@@ -289,12 +290,26 @@ async def _listening(
     )
     serving = asyncio.create_task(server.serve())
     try:
+        await _wait_listening(serving, host, port)
         yield port
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # Granian's
         done, _ = await asyncio.wait({serving}, timeout=stop_seconds_max)
         if not done:
             serving.cancel()
+
+
+async def _wait_listening(serving: asyncio.Task[None], host: str, port: int) -> None:
+    """Granian does not say when it listens; whoever reads an address may use it at once. Raises as `serving` does."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(_LISTENING_POLL_SECONDS)
+        else:
+            writer.close()
+            return
+    await serving
 
 
 def _free_port(host: str) -> int:
