@@ -21,6 +21,7 @@ _GROUPS = {
     "namespace": "Dispatch Namespace Deploy",
     "worker": "Worker Deploy",
 }
+_GRANTABLE = ("kv_namespace", "r2_bucket", "d1")
 _RESOURCES = {"namespace": "tenantry.dispatch_namespace.", "worker": "tenantry.worker."}
 
 TokenId = Annotated[str, typer.Argument(metavar="ID", help="As `tenantry tokens list` shows it.")]
@@ -37,6 +38,14 @@ def create(
         str,
         typer.Option(metavar="NAME", help="With namespace: which. With worker: which, as `name` or `namespace/name`."),
     ] = "",
+    may_bind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE:NAME",
+            help="With namespace and worker: what it may bind that is not bound there yet, as `kv_namespace:ID`, "
+            "`r2_bucket:NAME` or `d1:ID`. Can be given again.",
+        ),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z. Default: never.")
     ] = None,
@@ -52,13 +61,16 @@ def create(
       tenantry tokens create monitoring
 
       tenantry tokens create ci --scope namespace --resource bindings --expires 2027-01-31T00:00:00Z
+
+      tenantry tokens create ci-1 --scope worker --resource bindings/customer-1 --may-bind r2_bucket:files-1
     """
     if bool(resource) != (scope in ("namespace", "worker")):
         raise ConfigError(f"--scope {scope} {'has no' if resource else 'needs a'} --resource")
     with connect(url, token, account) as client:
         group = next(each for each in client.call("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope])
         named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{client.account_id}"
-        policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": {named: "*"}}
+        resources = dict.fromkeys([named, *map(_grant, may_bind or ())], "*")
+        policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": resources}
         made = client.call("POST", "/tokens", json={"name": name, "policies": [policy], "expires_on": expires})
     if as_json:
         output.document(made)
@@ -106,7 +118,16 @@ def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Acc
     output.say(f"Revoked {token_id}")
 
 
+def _grant(text: str) -> str:
+    """As a policy has it. Raises ConfigError."""
+    kind, colon, name = text.partition(":")
+    if kind not in _GRANTABLE or not name:
+        raise ConfigError(f"--may-bind {text!r} is not TYPE:NAME with one of the types {', '.join(_GRANTABLE)}")
+    return f"tenantry.{kind}.{name}"
+
+
 def _scope(token: dict[str, Any]) -> str:  # Any: JSON of the API
     policy = token["policies"][0]
-    name = next(iter(policy["resources"])).removeprefix("tenantry.")
-    return str(policy["permission_groups"][0]["name"]) + (f" ({name})" if not name.startswith("com.") else "")
+    names = [name.removeprefix("tenantry.") for name in policy["resources"]]
+    shown = "" if names[0].startswith("com.") else f" ({', '.join(names)})"
+    return str(policy["permission_groups"][0]["name"]) + shown

@@ -29,6 +29,7 @@ class BindingSpec:
 
     `{"namespace_id": …}` (kv_namespace), `{"bucket_name": …}` (r2_bucket), `{"id": …, "database_id": …}` (d1, both the
     same), `{"namespace": …}` (dispatch_namespace), `{"text": …}` (plain_text, secret_text), `{"json": …}` (json).
+    `{"service": …}` (service) may have an `entrypoint` and `props`, an object.
     A dispatch_namespace may have an `"outbound": {"worker": {"service": …, "entrypoint": …}, "params": [{"name": …}]}`.
     """
 

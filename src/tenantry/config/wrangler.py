@@ -91,6 +91,7 @@ class ServiceBinding(msgspec.Struct, frozen=True):
     service: str
     entrypoint: str | None = None
     environment: str | None = None
+    props: dict[str, Any] | None = None  # any JSON object
 
 
 class _Limits(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
@@ -17,6 +17,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, inser
 from tenantry.config.deployment import BindingSpec, WorkerLimits
 from tenantry.control.errors import NotFound
 from tenantry.control.schema import deployment_versions, deployments, dispatch_namespaces, scripts, versions
+
+if TYPE_CHECKING:
+    from tenantry.control.reach import Reach
 
 __all__ = [
     "Deployment",
@@ -29,6 +32,7 @@ __all__ = [
     "Version",
     "VersionMetadata",
     "absent",
+    "absent_namespace",
     "deploy_versions",
     "deployment_of",
     "find_script",
@@ -47,11 +51,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ScriptRef:
-    """A Worker as a request names it. `namespace` is None outside dispatch namespaces."""
+    """A Worker as a request names it. `namespace` is None outside dispatch namespaces.
+
+    `reach`: what whoever asks may bind to it; None: everything that its account has.
+    """
 
     account_id: str
     namespace: str | None
     name: str
+    reach: Reach | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +194,12 @@ def namespace_id_of(connection: Connection, account_id: str, namespace: str) -> 
     )
     namespace_id: str | None = connection.execute(query).scalar()
     if namespace_id is None:
-        raise NotFound(10007, f"dispatch namespace {namespace[:80]!a} not found")
+        raise absent_namespace(namespace)
     return namespace_id
+
+
+def absent_namespace(namespace: str) -> NotFound:
+    return NotFound(10007, f"dispatch namespace {namespace[:80]!a} not found")
 
 
 def place_of(connection: Connection, account_id: str, namespace: str | None) -> ColumnElement[bool]:

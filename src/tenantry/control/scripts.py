@@ -46,6 +46,7 @@ from tenantry.control.upload import Upload
 
 __all__ = [
     "Change",
+    "References",
     "Scripts",
     "TagFilter",
     "changed_settings",
@@ -93,6 +94,16 @@ class TagFilter:
     def matches(self, tags: Iterable[str]) -> bool:
         has = set(tags)
         return all((tag in has) is wanted for tag, wanted in self.wanted.items())
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Of a Worker: by which bindings of which others it is called (Worker, binding), whom it calls (the same), and the
+    Workers that have it as the outbound Worker of a dispatch namespace (Worker, namespace)."""
+
+    incoming: tuple[tuple[str, str], ...]
+    outgoing: tuple[tuple[str, str], ...]
+    outbound: tuple[tuple[str, str], ...]
 
 
 class Scripts:
@@ -173,19 +184,33 @@ class Scripts:
                 write_settings(connection, script.id, settings, now())
             return _shown(connection, need_script(connection, ref))
 
-    def dispatchers_through(self, ref: ScriptRef) -> list[tuple[str, str]]:
-        """The Workers that have this one as an outbound Worker: their name, and that of the dispatch namespace."""
-        place = (scripts.c.account_id == ref.account_id, versions.c.metadata.contains('"outbound"'))
+    def references(self, ref: ScriptRef) -> References:
+        """Who would miss this Worker, outside dispatch namespaces, and whom it calls. Raises NotFound."""
+        document = versions.c.metadata
+        naming = document.contains('"service"') & document.contains(f'"{ref.name}"', autoescape=True)
         with self._database.read() as connection:
-            found = running_where(connection, and_(*place))
-        return sorted(
-            {
+            outgoing = running(connection, need_script(connection, ref))
+            others = running_where(connection, and_(scripts.c.account_id == ref.account_id, naming))
+        return References(
+            incoming=_distinct(
+                (worker.name, binding.name)
+                for worker in others
+                for binding in worker.bindings
+                if binding.type == "service" and binding.fields["service"] == ref.name
+            ),
+            outgoing=_distinct(
+                (binding.fields["service"], binding.name)
+                for worker in outgoing
+                for binding in worker.bindings
+                if binding.type == "service"
+            ),
+            outbound=_distinct(
                 (worker.name, binding.fields["namespace"])
-                for worker in found
+                for worker in others
                 for binding in worker.bindings
                 if binding.type == "dispatch_namespace"
                 and binding.fields.get("outbound", {}).get("worker", {}).get("service") == ref.name
-            }
+            ),
         )
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
@@ -252,6 +277,10 @@ class Scripts:
                 yield script
 
 
+def _distinct(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(set(pairs)))
+
+
 def upload_metadata(
     connection: Connection, ref: ScriptRef, script: Script | None, upload: Upload, *, strict_inherit: bool
 ) -> VersionMetadata:
@@ -264,7 +293,7 @@ def upload_metadata(
         upload.metadata.main_module,
         upload.metadata.compatibility_date,
         upload.metadata.compatibility_flags,
-        pin_resources(connection, ref.account_id, bindings),
+        pin_resources(connection, ref, bindings),
         upload.metadata.limits,
     )
 

@@ -125,6 +125,18 @@ class Versions:
                 return Change(_with_shown(connection, script), (running(connection, script),))
             return Change(_with_shown(connection, script))
 
+    def amend(self, ref: ScriptRef, origin: Origin, change: Callable[[VersionMetadata], VersionMetadata]) -> Version:
+        """A version like the latest but for `change`, which gets no requests yet. Raises NotFound, and as `change`."""
+        with self._database.write() as connection:
+            script = need_script(connection, ref)
+            latest = latest_version(connection, script.id)
+            moment = now()
+            metadata = stored_metadata(connection, script.id, _revised(connection, ref, latest, change), moment)
+            made = insert_version(
+                connection, script.id, metadata, latest.bundle, latest.modules, origin, latest.startup_ms, moment
+            )
+            return shown_version(connection, made)
+
     def preview(
         self, ref: ScriptRef, change: Callable[[VersionMetadata], VersionMetadata], files: Files
     ) -> DeployedWorker:
@@ -185,7 +197,7 @@ def _revised(
     changed = change(replace(latest.metadata, bindings=named))
     stored = {binding.name: binding for binding in latest.metadata.bindings}
     bindings = [
-        stored[binding.name] if binding in named else pin_resources(connection, ref.account_id, [binding])[0]
+        stored[binding.name] if binding in named else pin_resources(connection, ref, [binding])[0]
         for binding in changed.bindings
     ]
     return replace(changed, bindings=tuple(bindings))

@@ -112,11 +112,13 @@ class CapabilityTable:
         worker: DeployedWorker,
         services: Mapping[str, tuple[Service, str]],
         namespace_target: Callable[[str, OutboundWorker | None], Target],
+        worker_target: Callable[[Mapping[str, Any]], Target],
         fetch: Target,
         forms: Target,
     ) -> None:
+        """`worker_target` is for service bindings, by their fields."""
         self.targets: list[Target] = [fetch, forms]
-        bindings = [self._binding(spec, services, namespace_target) for spec in worker.bindings]
+        bindings = [self._binding(spec, services, namespace_target, worker_target) for spec in worker.bindings]
         self.assignment = Assignment(
             main_module=worker.main_module,
             bindings=bindings,
@@ -131,11 +133,14 @@ class CapabilityTable:
         spec: BindingSpec,
         services: Mapping[str, tuple[Service, str]],
         namespace_target: Callable[[str, OutboundWorker | None], Target],
+        worker_target: Callable[[Mapping[str, Any]], Target],
     ) -> BindingStubSpec:
         if spec.type in _VALUE_TYPES:
             return BindingStubSpec(spec.name, spec.type, value=spec.fields[_VALUE_TYPES[spec.type]])
         if spec.type == "dispatch_namespace":
             target = namespace_target(spec.fields["namespace"], OutboundWorker.of(spec.fields))
+        elif spec.type == "service":
+            target = worker_target(spec.fields)
         elif spec.type in services:
             service, field = services[spec.type]
             resource = spec.fields[field]

@@ -31,6 +31,7 @@ from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.service_bindings import ServiceBindingTarget
 from tenantry.host.split import Invokable, Split, read_choice_untrusted
 from tenantry.host.starts import Starts
 from tenantry.host.startup import Trials
@@ -159,6 +160,7 @@ class Host:
             worker,
             self._services.by_binding_type,
             lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
+            lambda fields: ServiceBindingTarget(self.find, fields),
             FetchTarget(egress, self.find),
             self._forms,
         )

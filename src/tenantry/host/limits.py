@@ -40,6 +40,8 @@ REFUSED_CALLS_MAX: Final = 10_000
 
 DEPTH_MAX: Final = 16
 """Workers that call Workers."""
+SERVICE_CALLS_MAX: Final = 32
+"""Calls through service bindings for one event from outside, all Workers that it reaches together. Cloudflare's."""
 
 LOG_BYTES_MAX: Final = 256 * 1024
 """Log text of one invocation, or of LOG_SECONDS outside of any. Cloudflare: 256 KB."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from tenantry.errors import LimitExceeded, ProtocolError
+from tenantry.wire.entry import split_entry
 from tenantry.wire.events import InvocationKind, PeerError
 from tenantry.wire.values import RequestValue, ResponseValue, decode_untrusted
 
@@ -163,9 +164,9 @@ class Recorder:
         self._hub = hub
         self._redact = redact
         self._worker = worker
-        self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.OUTBOUND)
+        self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.ENTRY_FETCH)
         self._method = method
-        self._request = _request_untrusted(payload) if self._is_fetch else None
+        self._request = _request_untrusted(split_entry(kind, payload)[2]) if self._is_fetch else None
         self._began_at = _now_ms() - round(age_seconds * 1000)
         self._logs: list[TraceLog] = []
         self._exceptions: list[TraceException] = []

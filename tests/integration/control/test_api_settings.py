@@ -248,5 +248,29 @@ async def test_a_dispatcher_is_named_before_its_outbound_worker_is_deleted(contr
 
     assert [each["service"] for each in references["dispatch_outbounds"]] == ["front"]
     assert references["services"]["incoming"] == []
+
+
+async def test_service_bindings_to_a_worker_are_named_before_it_is_deleted(control: Any) -> None:
+    own = {"name": "SELF", "type": "service", "service": "target", "entrypoint": "Admin", "props": {"a": [1, None]}}
+    assert (await control.deploy("target", bindings=[own])).status_code == 200  # a Worker can bind itself
+    await control.call("POST", "/workers/dispatch/namespaces", json={"name": "customers"})
+    bound = {"name": "T", "type": "service", "service": "target", "environment": "production"}
+    await control.deploy("caller", bindings=[bound])
+    await control.deploy("customer", "customers", bindings=[bound])
+    await control.deploy("target-2")
+
+    references = (await control.call("GET", "/workers/scripts/target/references")).json()["result"]
+
+    def each(service: str, name: str) -> dict[str, str]:
+        return {"service": service, "environment": "production", "name": name}
+
+    assert references["services"] == {
+        "incoming": [each("caller", "T"), each("customer", "T"), each("target", "SELF")],
+        "outgoing": [each("target", "SELF")],
+        "pages_function": False,
+    }
+    assert (await control.call("GET", "/workers/scripts/target/bindings")).json()["result"] == [own]
+    told = control.deployments.workers["customers", "customer"].bindings
+    assert [(binding.type, binding.fields) for binding in told] == [("service", {"service": "target"})]
     assert (await control.call("DELETE", "/workers/services/out?force=true")).status_code == 200
     assert control.deployments.calls[-1] == ("removed", None, "out")
