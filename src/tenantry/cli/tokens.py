@@ -120,7 +120,7 @@ def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Acc
 
 def _grant(text: str) -> str:
     """As a policy has it. Raises ConfigError."""
-    kind, colon, name = text.partition(":")
+    kind, _, name = text.partition(":")
     if kind not in _GRANTABLE or not name:
         raise ConfigError(f"--may-bind {text!r} is not TYPE:NAME with one of the types {', '.join(_GRANTABLE)}")
     return f"tenantry.{kind}.{name}"

@@ -15,34 +15,21 @@ within reach. The same holds for an outbound Worker.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
 from tenantry.config.deployment import BindingSpec
-from tenantry.control.records import ScriptRef, VersionMetadata, place_of
+from tenantry.control.records import Reach, ScriptRef, VersionMetadata, place_of
 from tenantry.control.schema import scripts, versions
 
-__all__ = ["GRANTABLE", "PINNED", "Grant", "Reach", "is_within_reach"]
+__all__ = ["GRANTABLE", "PINNED", "is_within_reach"]
 
 GRANTABLE: Final = {"kv_namespace": "namespace_id", "r2_bucket": "bucket_name", "d1": "database_id"}
 """The types of bindings that a token can be given, and which of their fields names what they bind."""
 
 PINNED: Final = "namespace_id_pinned"
 """The field in which a stored dispatch_namespace binding has the id of its namespace, which may be renamed."""
-
-Grant = tuple[str, str]
-"""A type of GRANTABLE, and the name of a resource of that type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Of a limited token: a Worker, or with `worker` None all Workers of `namespace`."""
-
-    namespace: str | None
-    worker: str | None
-    granted: frozenset[Grant] = frozenset()
 
 
 def is_within_reach(connection: Connection, ref: ScriptRef, binding: BindingSpec) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
@@ -18,12 +18,11 @@ from tenantry.config.deployment import BindingSpec, WorkerLimits
 from tenantry.control.errors import NotFound
 from tenantry.control.schema import deployment_versions, deployments, dispatch_namespaces, scripts, versions
 
-if TYPE_CHECKING:
-    from tenantry.control.reach import Reach
-
 __all__ = [
     "Deployment",
+    "Grant",
     "Origin",
+    "Reach",
     "Schedule",
     "Script",
     "ScriptRef",
@@ -47,6 +46,20 @@ __all__ = [
     "version_query",
     "write_settings",
 ]
+
+
+Grant = tuple[str, str]
+"""A type of `reach.GRANTABLE`, and the name of a resource of that type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a limited token deploys, and so what it may bind (`reach`): a Worker, or with `worker` None all Workers of
+    `namespace`; and what it was given beside."""
+
+    namespace: str | None
+    worker: str | None
+    granted: frozenset[Grant] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from tenantry.control import limits
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import NotFound
-from tenantry.control.reach import Grant, Reach
+from tenantry.control.records import Grant, Reach
 from tenantry.control.resources import Page
 from tenantry.control.schema import tokens
 from tenantry.control.scopes import Scope

@@ -1,7 +1,8 @@
-"""What a token that is limited to a namespace, or to a Worker, may bind to what it deploys: nothing beyond its limit."""
+"""What a token that is limited to a namespace, or to a Worker, may bind to what it deploys: nothing beyond that."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,13 +10,45 @@ import pytest_asyncio
 
 from tenantry.control.scopes import Scope
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PROPS = {"tenant": "one"}
+CODES = {"kv": 10041, "d1": 10181, "r2": 10085, "namespace": 10021, "service": 10143, "outbound": 10021}
 
 
-@pytest_asyncio.fixture
-async def resources(control: Any) -> dict[str, dict[str, Any]]:
-    """Of each type one that a Worker of the namespace `mine` is bound to, and one that is somebody else's."""
-    bindings: dict[str, dict[str, Any]] = {}
+@dataclass
+class Reached:
+    """A control plane with two of each resource: `own` is bound to the Worker `first` of the namespace `mine`, and
+    `foreign` to none."""
+
+    control: Any
+    own: dict[str, dict[str, Any]]
+    foreign: dict[str, dict[str, Any]]
+
+    async def call(self, scope: Scope, resource: str, method: str, path: str, **arguments: Any) -> Any:
+        token = self.control.store.tokens.issue(self.control.account, "limited", scope, resource)[1]
+        return await self.control.call(method, path, headers={"Authorization": f"Bearer {token}"}, **arguments)
+
+    async def deploy(
+        self, resource: str, worker: str, binding: dict[str, Any], granted: frozenset[Any] = frozenset()
+    ) -> Any:
+        """With a token for `resource`, one binding. `worker` is as the resource of such a token: `namespace/name`."""
+        namespace, _, name = worker.rpartition("/")
+        scope = Scope.WORKER if resource == worker else Scope.NAMESPACE
+        token = self.control.store.tokens.issue(self.control.account, "limited", scope, resource, None, granted)[1]
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self.control.deploy(name, namespace or None, headers=headers, bindings=[{"name": "B", **binding}])
+
+
+def code(response: Any) -> int | None:
+    return None if response.status_code == 200 else int(response.json()["errors"][0]["code"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def reached(shared_control: Any) -> Reached:
+    control = shared_control
+    bindings: dict[str, dict[str, dict[str, Any]]] = {}
+    await control.call("POST", "/workers/dispatch/namespaces", json={"name": "mine"})
     for which in ("own", "foreign"):
         kv = await control.call("POST", "/storage/kv/namespaces", json={"title": which})
         d1 = await control.call("POST", "/d1/database", json={"name": which})
@@ -34,79 +67,53 @@ async def resources(control: Any) -> dict[str, dict[str, Any]]:
                 "outbound": {"worker": {"service": f"{which}-service"}},
             },
         }
-        if which == "own":
-            await control.call("POST", "/workers/dispatch/namespaces", json={"name": "mine"})
-            listed = [{"name": name, **fields} for name, fields in bindings["own"].items()]
-            assert (await control.deploy("first", "mine", bindings=listed)).status_code == 200
-            # What a version has that is not deployed any more counts too: it could be deployed again.
-            assert (await control.deploy("first", "mine")).status_code == 200
-    return bindings
+    listed = [{"name": name, **fields} for name, fields in bindings["own"].items()]
+    assert (await control.deploy("first", "mine", bindings=listed)).status_code == 200
+    # What a version has that is not deployed any more counts too: it could be deployed again.
+    assert (await control.deploy("first", "mine")).status_code == 200
+    return Reached(control, **bindings)
 
 
-@pytest.fixture
-def deploy(control: Any) -> Any:
-    """Deploy with a limited token, with one binding; the code of the error, None for success."""
-
-    async def deploy(
-        resource: str, name: str, namespace: str | None, binding: dict[str, Any], granted: frozenset[Any] = frozenset()
-    ) -> int | None:
-        scope = Scope.WORKER if "first" in resource or namespace is None else Scope.NAMESPACE
-        token = control.store.tokens.issue(control.account, "limited", scope, resource, None, granted)[1]
-        before, control.http.headers["Authorization"] = control.http.headers["Authorization"], f"Bearer {token}"
-        response = await control.deploy(name, namespace, bindings=[{"name": "B", **binding}])
-        control.http.headers["Authorization"] = before
-        return None if response.status_code == 200 else response.json()["errors"][0]["code"]
-
-    return deploy
+@pytest.mark.parametrize("kind", CODES)
+async def test_a_limited_token_binds_what_is_bound_where_it_deploys(reached: Reached, kind: str) -> None:
+    for resource, worker in (("mine", "mine/other"), ("mine/first", "mine/first")):
+        assert code(await reached.deploy(resource, worker, reached.own[kind])) is None
+        assert code(await reached.deploy(resource, worker, reached.foreign[kind])) == CODES[kind]
 
 
-KINDS = {"kv": 10041, "d1": 10181, "r2": 10085, "namespace": 10021, "service": 10143, "outbound": 10021}
+async def test_what_another_worker_has_is_beyond_one_worker(reached: Reached) -> None:
+    await reached.control.call("POST", "/r2/buckets", json={"name": "beside"})
+    bucket = {"type": "r2_bucket", "bucket_name": "beside"}
+    # An ordinary Worker of the same name, and another of the same namespace.
+    for name, namespace in (("first", None), ("second", "mine")):
+        response = await reached.control.deploy(name, namespace, bindings=[{"name": "R2", **bucket}])
+        assert response.status_code == 200
+        assert code(await reached.deploy("mine/first", "mine/first", bucket)) == 10085
+    assert code(await reached.deploy("first", "first", bucket)) is None
+    assert code(await reached.deploy("mine", "mine/third", bucket)) is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_namespace_binds_what_is_bound_in_it(control: Any, resources: Any, deploy: Any, kind: str) -> None:
-    assert await deploy("mine", "second", "mine", resources["own"][kind]) is None
-    assert await deploy("mine", "third", "mine", resources["foreign"][kind]) == KINDS[kind]
-    assert (None, "third") not in control.deployments.workers
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_worker_binds_what_it_was_bound_to(resources: Any, deploy: Any, kind: str) -> None:
-    assert await deploy("mine/first", "first", "mine", resources["own"][kind]) is None
-    assert await deploy("mine/first", "first", "mine", resources["foreign"][kind]) == KINDS[kind]
-
-
-async def test_what_another_worker_of_the_namespace_has_is_beyond_one_worker(
-    control: Any, resources: Any, deploy: Any
-) -> None:
-    await control.deploy("second", "mine", bindings=[{"name": "R2", **resources["foreign"]["r2"]}])
-    assert await deploy("mine/first", "first", "mine", resources["foreign"]["r2"]) == 10085
-    assert await deploy("mine", "first", "mine", resources["foreign"]["r2"]) is None
-
-
-async def test_an_ordinary_worker_of_the_same_name_is_another(control: Any, resources: Any, deploy: Any) -> None:
-    await control.deploy("first", bindings=[{"name": "R2", **resources["foreign"]["r2"]}])
-    assert await deploy("mine/first", "first", "mine", resources["foreign"]["r2"]) == 10085
-    assert await deploy("first", "first", None, resources["foreign"]["r2"]) is None
-
-
-async def test_what_was_named_when_the_token_was_made(resources: Any, deploy: Any) -> None:
-    foreign = resources["foreign"]
+async def test_what_was_named_when_the_token_was_made(reached: Reached) -> None:
+    foreign = reached.foreign
     granted = frozenset(
         {
             ("kv_namespace", foreign["kv"]["namespace_id"]),
             ("d1", foreign["d1"]["id"]),
             ("r2_bucket", "foreign"),
-            ("service", "foreign-service"),  # no token can be made with this one
+            ("service", "foreign-service"),  # the API makes no token with this one
         }
     )
     for kind in ("kv", "d1", "r2"):
-        assert await deploy("mine", "second", "mine", foreign[kind], granted) is None
-    assert await deploy("mine", "second", "mine", foreign["service"], granted) == 10143
+        # Of a namespace of their own, for what is bound there is within reach from then on.
+        response = await reached.deploy("own-namespace", "own-namespace/w", foreign[kind], granted)
+        assert code(response) is None
+    assert code(await reached.deploy("own-namespace", "own-namespace/w", foreign["service"], granted)) == 10143
 
 
-async def test_a_namespace_dispatches_to_itself(resources: Any, deploy: Any) -> None:
-    assert await deploy("mine", "second", "mine", {"type": "dispatch_namespace", "namespace": "mine"}) is None
+async def test_a_namespace_dispatches_to_itself(reached: Reached) -> None:
+    binding = {"type": "dispatch_namespace", "namespace": "mine"}
+    assert code(await reached.deploy("mine", "mine/dispatcher", binding)) is None
+    assert code(await reached.deploy("mine/one", "mine/one", binding)) == 10021
 
 
 @pytest.mark.parametrize(
@@ -115,49 +122,39 @@ async def test_a_namespace_dispatches_to_itself(resources: Any, deploy: Any) -> 
     ids=str,
 )
 async def test_a_service_is_within_reach_with_its_entrypoint_and_properties_only(
-    resources: Any, deploy: Any, change: dict[str, Any]
+    reached: Reached, change: dict[str, Any]
 ) -> None:
-    assert await deploy("mine", "second", "mine", {**resources["own"]["service"], **change}) == 10143
+    assert code(await reached.deploy("mine", "mine/other", {**reached.own["service"], **change})) == 10143
 
 
-async def test_a_service_by_the_name_of_a_customers_worker(control: Any, resources: Any, deploy: Any) -> None:
-    """Not even the account's own token can bind one, whatever namespace it is in."""
-    await control.deploy("victim", "foreign-namespace")
+async def test_a_service_by_the_name_of_a_customers_worker(reached: Reached) -> None:
+    """Not even the account's own token can bind one, whatever namespace it is in: the name is an ordinary Worker's."""
+    await reached.control.deploy("victim", "foreign-namespace")
     binding = {"type": "service", "service": "victim"}
-    assert await deploy("mine", "second", "mine", binding) == 10143
-    for namespace in (None, "mine", "foreign-namespace"):
-        response = await control.deploy("second", namespace, bindings=[{"name": "B", **binding}])
-        assert response.json()["errors"][0]["code"] == 10143
-    response = await control.deploy("victim", "foreign-namespace", bindings=[{"name": "B", **binding}])
-    assert response.json()["errors"][0]["code"] == 10143, "nor itself: the name is an ordinary Worker's"
+    assert code(await reached.deploy("mine", "mine/other", binding)) == 10143
+    for name, namespace in (("x", None), ("x", "mine"), ("x", "foreign-namespace"), ("victim", "foreign-namespace")):
+        response = await reached.control.deploy(name, namespace, bindings=[{"name": "B", **binding}])
+        assert code(response) == 10143
 
 
-async def test_a_binding_out_of_reach_reads_like_one_that_is_not_there(
-    control: Any, resources: Any, deploy: Any
-) -> None:
-    token = control.store.tokens.issue(control.account, "limited", Scope.NAMESPACE, "mine")[1]
-    control.http.headers["Authorization"] = f"Bearer {token}"
+async def test_a_binding_out_of_reach_reads_like_one_that_is_not_there(reached: Reached) -> None:
     texts = []
     for service in ("foreign-service", "absent-service"):
-        binding = {"name": "B", "type": "service", "service": service}
-        errors = (await control.deploy("second", "mine", bindings=[binding])).json()["errors"]
-        texts.append(str(errors).replace(service, "…"))
+        response = await reached.deploy("mine", "mine/other", {"type": "service", "service": service})
+        texts.append(str(response.json()["errors"]).replace(service, "…"))
     assert texts[0] == texts[1]
 
 
-async def test_other_ways_to_bind_are_no_wider(control: Any, resources: Any) -> None:
-    """A version that is not deployed, and settings."""
-    token = control.store.tokens.issue(control.account, "limited", Scope.NAMESPACE, "mine")[1]
-    control.http.headers["Authorization"] = f"Bearer {token}"
-    path = "/workers/dispatch/namespaces/mine/scripts/first"
-    for which, status in (("foreign", 400), ("own", 200)):
-        settings = {"bindings": [{"name": "B", **resources[which]["r2"]}]}
-        changed = await control.call("PATCH", f"{path}/settings", json=settings)
-        assert changed.status_code == status, changed.text
+async def test_settings_are_no_wider_way(reached: Reached) -> None:
+    path = "/workers/dispatch/namespaces/mine/scripts/first/settings"
+    for binding, status in ((reached.foreign["r2"], 400), (reached.own["r2"], 200)):
+        settings = {"bindings": [{"name": "B", **binding}]}
+        response = await reached.call(Scope.NAMESPACE, "mine", "PATCH", path, json=settings)
+        assert response.status_code == status, response.text
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
+    ("path", "absent_code"),
     [
         ("/workers/services/W", 10090),
         ("/workers/workers/W", 10007),
@@ -168,21 +165,15 @@ async def test_other_ways_to_bind_are_no_wider(control: Any, resources: Any) -> 
     ],
 )
 async def test_what_a_limited_token_looks_up_elsewhere_is_not_there(
-    control: Any, resources: Any, path: str, code: int
+    reached: Reached, path: str, absent_code: int
 ) -> None:
     """wrangler looks there before it deploys to a namespace, and goes on when there is nothing."""
-    await control.deploy("foreign-service", "foreign-namespace")
+    await reached.control.deploy("foreign-service", "foreign-namespace")
+    assert (await reached.control.call("GET", path.replace("W", "foreign-service"))).status_code == 200
     for scope, resource in ((Scope.NAMESPACE, "mine"), (Scope.WORKER, "mine/first"), (Scope.WORKER, "first")):
-        token = control.store.tokens.issue(control.account, "limited", scope, resource)[1]
-        headers = {"Authorization": f"Bearer {token}"}
         there, absent = [
-            await control.call("GET", path.replace("W", name), headers=headers)
+            await reached.call(scope, resource, "GET", path.replace("W", name))
             for name in ("foreign-service", "absent-service")
         ]
-        assert (there.status_code, there.json()["errors"][0]["code"]) == (404, code)
+        assert (there.status_code, code(there)) == (404, absent_code)
         assert there.json() == absent.json()
-        assert await _known(control, path, "foreign-service")
-
-
-async def _known(control: Any, path: str, name: str) -> bool:
-    return bool((await control.call("GET", path.replace("W", name))).status_code == 200)

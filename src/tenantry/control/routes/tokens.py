@@ -20,7 +20,8 @@ from tenantry.control.clock import now
 from tenantry.control.edge import token_of
 from tenantry.control.envelope import Envelope
 from tenantry.control.errors import Invalid
-from tenantry.control.reach import GRANTABLE, Grant
+from tenantry.control.reach import GRANTABLE
+from tenantry.control.records import Grant
 from tenantry.control.routes.account import check_account, page_info, page_untrusted
 from tenantry.control.scopes import Scope
 from tenantry.control.threads import Threads
