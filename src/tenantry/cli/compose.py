@@ -45,6 +45,8 @@ __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
 _GC_YOUNG_MAX: Final = 20_000
+_ATTENTION_SECONDS: Final = 10.0
+"""Whoever follows a Worker's log looks more often than that, or has gone."""
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -156,6 +158,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             tails=tails,
             tail_port=tail_port,
             logs=logs,
+            attend=lambda namespace, name: host.traces.keeping.attend((namespace, name), _ATTENTION_SECONDS),
         )
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)

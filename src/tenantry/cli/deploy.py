@@ -43,6 +43,8 @@ def deploy_project(client: Client, project: WorkerProject, namespace: str | None
     limits = {"cpu_ms": project.limits.cpu_ms, "subrequests": project.limits.subrequests}
     if any(value is not None for value in limits.values()):
         metadata["limits"] = {key: value for key, value in limits.items() if value is not None}
+    if project.observability is not None:
+        metadata["observability"] = project.observability
     version_id = client.put_script(project.name, namespace, metadata, files)
     return Deployed(project.name, namespace, version_id, resources)
 

@@ -44,7 +44,8 @@ def logs(
 ) -> None:
     """Show what Workers logged, and the invocations that failed, the latest last.
 
-    What ended well and said nothing is not kept.
+    What ended well and said nothing is kept only where the Worker's `observability` is enabled, or while somebody
+    follows the Worker with `tenantry tail`.
 
     [bold]Example[/bold]
 
@@ -70,15 +71,15 @@ def tail(
     token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each invocation.")] = False,
 ) -> None:
-    """Show what a Worker logs, and its invocations that fail, as it happens, until Ctrl-C.
+    """Show a Worker's invocations and what they log, as it happens, until Ctrl-C.
+
+    Of those that end well and say nothing up to 200 a second.
 
     [bold]Example[/bold]
 
       tenantry tail my-worker --dispatch-namespace customers
     """
-    params = _of(worker, dispatch_namespace)
-    if dispatch_namespace is None:
-        params["namespace"] = ""
+    params = {"worker": worker, "namespace": dispatch_namespace or "", "follow": "true"}
     if level is not None:
         params["level"] = level
     with connect(url, token) as client:

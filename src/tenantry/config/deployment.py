@@ -57,3 +57,5 @@ class DeployedWorker:
     bindings: tuple[BindingSpec, ...] = ()
     limits: WorkerLimits = WorkerLimits()
     percentage: float = 100.0
+    kept_rate: float = 0.0
+    """Of the invocations of the Worker that end well and say nothing, the share that its log keeps."""

@@ -121,6 +121,7 @@ class _WranglerFile(msgspec.Struct, frozen=True):
     dispatch_namespaces: list[DispatchNamespace] = []
     services: list[ServiceBinding] = []
     limits: _Limits | None = None
+    observability: dict[str, Any] | None = None  # checked by who it is sent to
     base_dir: str | None = None
     rules: list[_Rule] = []
     python_modules: _PythonModules | None = None
@@ -145,6 +146,7 @@ class WorkerProject:
     dispatch_namespaces: tuple[DispatchNamespace, ...] = ()
     services: tuple[ServiceBinding, ...] = ()
     limits: WorkerLimits = field(default_factory=WorkerLimits)
+    observability: Mapping[str, Any] | None = None  # any JSON object
     rules: tuple[ModuleRule, ...] = ()
     python_modules_exclude: tuple[str, ...] = ("**/*.pyc",)
     warnings: tuple[str, ...] = ()
@@ -240,6 +242,7 @@ def _project(file: Path, content: _WranglerFile, warnings: tuple[str, ...]) -> W
         dispatch_namespaces=tuple(content.dispatch_namespaces),
         services=tuple(content.services),
         limits=WorkerLimits(content.limits.cpu_ms, content.limits.subrequests) if content.limits else WorkerLimits(),
+        observability=content.observability,
         rules=tuple(ModuleRule(rule.type, tuple(rule.globs), rule.fallthrough) for rule in content.rules),
         python_modules_exclude=_vendored_exclude(content.python_modules),
         warnings=warnings,

@@ -19,6 +19,7 @@ from tenantry.config.limits import CPU_MS_MIN
 from tenantry.control import limits
 from tenantry.control.errors import Invalid
 from tenantry.control.names import module_name_untrusted, namespace_name_untrusted, script_name_untrusted
+from tenantry.control.observability import kept_rate_untrusted
 
 __all__ = [
     "INHERIT",
@@ -215,6 +216,7 @@ def annotations_untrusted(given: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _settings(raw: _Metadata) -> dict[str, Any]:
+    kept_rate_untrusted(raw.observability)
     return {
         "tags": None if raw.tags is None else tuple(raw.tags),
         "logpush": raw.logpush,

@@ -20,6 +20,7 @@ from tenantry.control.bindings import name_resources, pin_resources, resolve_bin
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import Invalid
+from tenantry.control.observability import kept_rate_untrusted
 from tenantry.control.records import (
     Origin,
     Script,
@@ -51,6 +52,7 @@ __all__ = [
     "TagFilter",
     "changed_settings",
     "check_tags",
+    "heard_settings",
     "previewed",
     "running",
     "running_where",
@@ -137,7 +139,7 @@ class Scripts:
             if before is None or settings != before.settings:
                 write_settings(connection, script_id, settings, moment)
             if before is not None and self._is_current(connection, before, stored, upload):
-                return Change(need_script(connection, ref))
+                return Change(need_script(connection, ref), heard_settings(connection, before, settings))
             origin = origin.triggered_by("upload")
             version = insert_version(
                 connection, script_id, stored, upload.bundle, upload.modules, origin, startup_ms, moment
@@ -175,14 +177,15 @@ class Scripts:
                 connection.execute(delete(scripts).where(scripts.c.id == script.id))
         return Change(len(found), removed=tuple((namespace, script.name) for script in found))
 
-    def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Script:
+    def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Change[Script]:
         """Change what belongs to the Worker and to none of its versions. Raises NotFound, and what `change` does."""
         with self._database.write() as connection:
             script = need_script(connection, ref)
             settings = change(script.settings)
             if settings != script.settings:
                 write_settings(connection, script.id, settings, now())
-            return _shown(connection, need_script(connection, ref))
+            shown = _shown(connection, need_script(connection, ref))
+            return Change(shown, heard_settings(connection, script, settings))
 
     def references(self, ref: ScriptRef) -> References:
         """Who would miss this Worker, outside dispatch namespaces, and whom it calls. Raises NotFound."""
@@ -309,6 +312,13 @@ def running(connection: Connection, script: Script) -> tuple[DeployedWorker, ...
     return tuple(running_where(connection, scripts.c.id == script.id))
 
 
+def heard_settings(
+    connection: Connection, before: Script, settings: ScriptSettings
+) -> tuple[tuple[DeployedWorker, ...], ...]:
+    """For a `Change`: what the data plane has to hear of new settings, which are written. Most are not its concern."""
+    return () if settings.observability == before.settings.observability else (running(connection, before),)
+
+
 def running_where(connection: Connection, condition: ColumnElement[bool]) -> list[DeployedWorker]:
     """The versions that get requests, of the scripts or versions that meet a condition; a Worker's together."""
     return [_running(connection, row) for row in connection.execute(_running_query().where(condition)).all()]
@@ -356,6 +366,7 @@ def _running_query() -> Select[Any]:
     return (
         select(
             scripts.c.name,
+            scripts.c.settings,
             dispatch_namespaces.c.name.label("namespace"),
             deployment_versions.c.percentage,
             versions,
@@ -371,7 +382,9 @@ def _running_query() -> Select[Any]:
 def _running(connection: Connection, row: Row[Any]) -> DeployedWorker:
     version = read_version(row)
     bindings = name_resources(connection, with_values(connection, version.metadata.bindings))
-    return _worker(row.namespace, row.name, version.id, version.bundle, version.metadata, bindings, row.percentage)
+    worker = _worker(row.namespace, row.name, version.id, version.bundle, version.metadata, bindings, row.percentage)
+    settings = msgspec.json.decode(row.settings, type=ScriptSettings)
+    return replace(worker, kept_rate=kept_rate_untrusted(settings.observability))
 
 
 def _worker(

@@ -36,6 +36,7 @@ from tenantry.control.schema import deployments, versions
 from tenantry.control.scripts import (
     Change,
     changed_settings,
+    heard_settings,
     previewed,
     running,
     shown_version,
@@ -57,7 +58,7 @@ class Versions:
 
     def upload(
         self, ref: ScriptRef, upload: Upload, origin: Origin, *, strict_inherit: bool, startup_ms: int = 0
-    ) -> Version:
+    ) -> Change[Version]:
         """Make a version that gets no requests yet. Raises NotFound for the Worker, Invalid for bindings."""
         with self._database.write() as connection:
             moment = now()
@@ -71,7 +72,7 @@ class Versions:
             made = insert_version(
                 connection, script.id, stored, upload.bundle, upload.modules, origin, startup_ms, moment
             )
-            return shown_version(connection, made)
+            return Change(shown_version(connection, made), heard_settings(connection, script, settings))
 
     def get(self, ref: ScriptRef, version_id: str) -> Version:
         """By its id, or the word `latest`. Raises NotFound."""

@@ -119,6 +119,7 @@ class Host:
         key = (versions[0].namespace, versions[0].name)
         before = {pool.worker.version_id: pool for pool in self._pools.get(key, ())}
         pools = [self._pool_of(version, before.get(version.version_id)) for version in versions]
+        self.traces.keeping.sample(key, versions[0].kept_rate)
         self._pools[key] = pools
         if len(pools) == 1:
             self._ways[key] = pools[0]
@@ -131,7 +132,9 @@ class Host:
                 pool.retire(pools[0])
 
     def _pool_of(self, worker: DeployedWorker, before: WorkerPool | None) -> WorkerPool:
-        if before is not None and replace(before.worker, percentage=worker.percentage) == worker:
+        if before is not None and before.worker == replace(
+            worker, percentage=before.worker.percentage, kept_rate=before.worker.kept_rate
+        ):
             return before
         key = (worker.namespace, worker.name)
         table = self._table(worker, self._egress.setdefault(key, Egress(self._network, self._policies.of(*key))))
@@ -182,6 +185,7 @@ class Host:
         key = (namespace, name)
         self._egress.pop(key, None)
         self._admissions.pop(key, None)
+        self.traces.keeping.sample(key, 0)
         self._lanes.pop(key, None)
         self._ways.pop(key, None)
         self._lanes.pop(key, None)

@@ -48,6 +48,14 @@ LOG_BYTES_MAX: Final = 256 * 1024
 LOG_EVENT_BYTES: Final = 64
 """What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
+KEPT_PER_SECOND_MAX: Final = 20
+"""Invocations of one Worker that ended well, said nothing, and are kept because its `observability` asks for it."""
+ATTENDED_PER_SECOND_MAX: Final = 200
+"""The same, while somebody follows the Worker's log."""
+KEPT_TOTAL_MAX: Final = 500
+"""Of all Workers together, in a second: what a thread can write beside everything else."""
+ATTENDED_WORKERS_MAX: Final = 10_000
+"""Workers whose silent invocations are kept, beyond which nobody more can follow one."""
 REDACTED_CHARACTERS_MIN: Final = 8
 """Of a secret that is hidden where its Worker logs it: a shorter one would be found where it does not stand."""
 
