@@ -45,7 +45,7 @@ __all__ = ["RunningPlatform", "running", "serving"]
 
 _BACKLOG: Final = 4096
 _GC_YOUNG_MAX: Final = 20_000
-_ATTENTION_SECONDS: Final = 10.0
+_ATTENTION_SECONDS: Final = 30.0
 """Whoever follows a Worker's log looks more often than that, or has gone."""
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 

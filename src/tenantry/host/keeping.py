@@ -72,10 +72,11 @@ class Keeping:
 
     def attend(self, place: Place, seconds: float) -> None:
         """Keep all for so long: somebody looks. Beyond so many Workers at once nothing is done."""
-        for each in list(self._workers):
-            self._forget(each)
         if place not in self._workers and len(self._workers) >= ATTENDED_WORKERS_MAX:
-            return
+            for each in list(self._workers):
+                self._forget(each)
+            if len(self._workers) >= ATTENDED_WORKERS_MAX:
+                return
         self._workers.setdefault(place, _Kept()).attended_until = self._clock() + seconds
 
     def admits(self, place: Place) -> bool:

@@ -31,7 +31,7 @@ _ID_MAX: Final = 2**63 - 1
 def log_routes(
     ring: LogRing | None, attend: Callable[[str | None, str], None] | None, threads: Threads
 ) -> list[HTTPRouteHandler]:
-    """`ring` is None where nothing is kept. `attend` is told which Worker's log somebody follows, each time they look."""
+    """`ring` is None where nothing is kept. `attend` is told whose log somebody follows, each time they look."""
 
     @get("/tenantry/v1/logs", name="list_logs")
     async def list_logs(
