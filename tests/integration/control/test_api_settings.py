@@ -288,6 +288,8 @@ async def test_a_dispatcher_is_named_before_its_outbound_worker_is_deleted(contr
 
     assert [each["service"] for each in references["dispatch_outbounds"]] == ["front"]
     assert references["services"]["incoming"] == []
+    assert (await control.call("DELETE", "/workers/services/out?force=true")).status_code == 200
+    assert control.deployments.calls[-1] == ("removed", None, "out")
 
 
 async def test_service_bindings_to_a_worker_are_named_before_it_is_deleted(control: Any) -> None:
@@ -312,5 +314,3 @@ async def test_service_bindings_to_a_worker_are_named_before_it_is_deleted(contr
     assert (await control.call("GET", "/workers/scripts/target/bindings")).json()["result"] == [own]
     told = control.deployments.workers["customers", "customer"].bindings
     assert [(binding.type, binding.fields) for binding in told] == [("service", {"service": "target"})]
-    assert (await control.call("DELETE", "/workers/services/out?force=true")).status_code == 200
-    assert control.deployments.calls[-1] == ("removed", None, "out")
