@@ -66,10 +66,13 @@ def create(
     """
     if bool(resource) != (scope in ("namespace", "worker")):
         raise ConfigError(f"--scope {scope} {'has no' if resource else 'needs a'} --resource")
+    if may_bind and not resource:
+        raise ConfigError(f"--scope {scope} has no --may-bind: it is not limited, or deploys nothing")
+    grants = list(map(_grant, may_bind or ()))
     with connect(url, token, account) as client:
         group = next(each for each in client.call("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope])
         named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{client.account_id}"
-        resources = dict.fromkeys([named, *map(_grant, may_bind or ())], "*")
+        resources = dict.fromkeys([named, *grants], "*")
         policy = {"effect": "allow", "permission_groups": [{"id": group["id"]}], "resources": resources}
         made = client.call("POST", "/tokens", json={"name": name, "policies": [policy], "expires_on": expires})
     if as_json:
