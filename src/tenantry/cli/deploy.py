@@ -10,7 +10,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import ApiError, Client
-from tenantry.cli.connection import Account, Token, Url, connect
+from tenantry.cli.connection import Connection, connected
 from tenantry.cli.provision import Provisioned, provision
 from tenantry.config.wrangler import WorkerProject, load_project
 from tenantry.errors import ConfigError
@@ -49,14 +49,13 @@ def deploy_project(client: Client, project: WorkerProject, namespace: str | None
     return Deployed(project.name, namespace, version_id, resources)
 
 
+@connected
 def deploy(
+    connection: Connection,
     path: Annotated[Path, typer.Argument(help="The Worker's folder, or its wrangler configuration file.")],
     dispatch_namespace: Annotated[
         str | None, typer.Option(metavar="NS", help="Deploy as a user Worker into this dispatch namespace.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Deploy a Worker: upload its files, make what it is bound to, put it in charge of new requests.
 
@@ -69,7 +68,7 @@ def deploy(
     project = load_project(path)
     for warning in project.warnings:
         output.warn(warning)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         try:
             deployed = deploy_project(client, project, dispatch_namespace)
         except ApiError as error:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.errors import ConfigError
 
 __all__ = ["tokens"]
@@ -28,7 +28,9 @@ TokenId = Annotated[str, typer.Argument(metavar="ID", help="As `tenantry tokens 
 
 
 @tokens.command()
+@connected
 def create(
+    connection: Connection,
     name: Annotated[str, typer.Argument(help="What it is for; the audit log shows it.")],
     scope: Annotated[
         Literal["admin", "read", "namespace", "worker"],
@@ -49,9 +51,6 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z. Default: never.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print it, this once.
@@ -69,7 +68,7 @@ def create(
     if may_bind and not resource:
         raise ConfigError(f"--scope {scope} has no --may-bind: it is not limited, or deploys nothing")
     grants = list(map(_grant, may_bind or ()))
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         group = next(each for each in client.call("GET", "/tokens/permission_groups") if each["name"] == _GROUPS[scope])
         named = f"{_RESOURCES[scope]}{resource}" if resource else f"com.cloudflare.api.account.{client.account_id}"
         resources = dict.fromkeys([named, *grants], "*")
@@ -83,40 +82,43 @@ def create(
 
 
 @tokens.command("list")
-def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def list_all(connection: Connection, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets.
 
     [bold]Example[/bold]
 
       tenantry tokens list
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(client.pages(client.call, "/tokens"))
     rows = [(each["id"], each["status"], _scope(each), each["expires_on"] or "never", each["name"]) for each in found]
     output.listing(found, ("id", "status", "scope", "expires", "name"), rows, as_json=as_json)
 
 
 @tokens.command()
-def roll(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def roll(connection: Connection, token_id: TokenId) -> None:
     """Give a token another secret, and print it, this once. The one before is worthless from now on.
 
     [bold]Example[/bold]
 
       tenantry tokens roll 6e0f0bb1a0f4c9d2
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         output.result(str(client.call("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={})))
 
 
 @tokens.command()
-def revoke(token_id: TokenId, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def revoke(connection: Connection, token_id: TokenId) -> None:
     """Make a token worthless, from the next request on.
 
     [bold]Example[/bold]
 
       tenantry tokens revoke 6e0f0bb1a0f4c9d2
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", f"/tokens/{quote(token_id, safe='')}")
     output.say(f"Revoked {token_id}")
 
