@@ -10,7 +10,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import ApiError, Client
-from tenantry.cli.connection import Connection, connected
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.cli.provision import Provisioned, provision
 from tenantry.config.wrangler import WorkerProject, load_project
 from tenantry.errors import ConfigError
@@ -56,6 +56,7 @@ def deploy(
     dispatch_namespace: Annotated[
         str | None, typer.Option(metavar="NS", help="Deploy as a user Worker into this dispatch namespace.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Deploy a Worker: upload its files, make what it is bound to, put it in charge of new requests.
 
@@ -77,6 +78,15 @@ def deploy(
                     f"{error}. Deploy the Worker that binds the namespace first: that makes it."
                 ) from error
             raise
+    if as_json:
+        document = {
+            "name": deployed.name,
+            "namespace": deployed.namespace,
+            "version_id": deployed.version_id,
+            "made": deployed.resources.made,
+        }
+        output.document(document)
+        return
     for made in deployed.resources.made:
         output.say(f"Made {made}")
     where = f" in {dispatch_namespace}" if dispatch_namespace else ""

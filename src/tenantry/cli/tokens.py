@@ -98,7 +98,7 @@ def list_all(connection: Connection, as_json: AsJson = False) -> None:
 
 @tokens.command()
 @connected
-def roll(connection: Connection, token_id: TokenId) -> None:
+def roll(connection: Connection, token_id: TokenId, as_json: AsJson = False) -> None:
     """Give a token another secret, and print it, this once. The one before is worthless from now on.
 
     [bold]Example[/bold]
@@ -106,7 +106,11 @@ def roll(connection: Connection, token_id: TokenId) -> None:
       tenantry tokens roll 6e0f0bb1a0f4c9d2
     """
     with connection.open() as client:
-        output.result(str(client.call("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={})))
+        value = client.call("PUT", f"/tokens/{quote(token_id, safe='')}/value", json={})
+    if as_json:
+        output.document({"id": token_id, "value": value})
+        return
+    output.result(str(value))
 
 
 @tokens.command()

@@ -44,6 +44,7 @@ def test_a_tokens_life(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("tokens", "roll", own["id"])
     assert code == 0
     assert out.strip() not in ("", value)
+    assert json.loads(run("tokens", "roll", own["id"], "--json")[1])["value"].startswith("tnt_")
     assert run("tokens", "revoke", own["id"])[0] == 0
     code, _, err = run("tokens", "revoke", own["id"])
     assert code == 1
