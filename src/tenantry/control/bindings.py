@@ -84,6 +84,8 @@ def _pin(connection: Connection, ref: ScriptRef, binding: BindingSpec) -> Bindin
             condition = scripts.c.namespace_id.is_(None)
             message = f"Could not resolve service binding '{binding.name}'. Target script '{name}' not found"
         case _:
+            if not is_within_reach(connection, ref, binding):
+                raise Invalid(10021, f"binding {binding.name}: a token of the account has to bind a {binding.type}")
             return binding
     table = column.table
     identifier = table.c.id if "id" in table.c else column

@@ -4,7 +4,7 @@ A token of the account binds whatever the account has. One that is limited to a 
 beyond its limit if it could: through a Worker of its own that is bound to somebody else's database. It binds
 
     * what a version of a Worker that it may deploy is bound to already: with that it could be deployed again anyway;
-    * the dispatch namespace that it is limited to, for it deploys what is in there;
+    * the dispatch namespace, or the Worker, that it is limited to, for it deploys what is in there;
     * the KV namespaces, buckets and databases that were named when the token was made.
 
 What it may not bind is answered as what is not there. A service binding is authority over another Worker, with
@@ -23,10 +23,13 @@ from tenantry.config.deployment import BindingSpec
 from tenantry.control.records import Reach, ScriptRef, VersionMetadata, place_of
 from tenantry.control.schema import scripts, versions
 
-__all__ = ["GRANTABLE", "PINNED", "is_within_reach"]
+__all__ = ["GRANTABLE", "PINNED", "WITHOUT_RESOURCE", "is_within_reach"]
 
 GRANTABLE: Final = {"kv_namespace": "namespace_id", "r2_bucket": "bucket_name", "d1": "database_id"}
 """The types of bindings that a token can be given, and which of their fields names what they bind."""
+
+WITHOUT_RESOURCE: Final = frozenset({"plain_text", "secret_text", "secret_key", "json", "assets", "version_metadata"})
+"""Types that give a Worker nothing but what is uploaded with it."""
 
 PINNED: Final = "namespace_id_pinned"
 """The field in which a stored dispatch_namespace binding has the id of its namespace, which may be renamed."""
@@ -35,9 +38,13 @@ PINNED: Final = "namespace_id_pinned"
 def is_within_reach(connection: Connection, ref: ScriptRef, binding: BindingSpec) -> bool:
     """Whether who asks may bind this to the Worker that `ref` names. `binding` is as versions store it."""
     reach = ref.reach
-    if reach is None or binding.type not in _NEEDLES:
+    if reach is None or binding.type in WITHOUT_RESOURCE:
         return True
+    if binding.type not in _NEEDLES:
+        return False
     fields = binding.fields
+    if binding.type == "service" and (reach.namespace, reach.worker) == (None, fields["service"]):
+        return True  # itself
     field = GRANTABLE.get(binding.type)
     if field is not None and (binding.type, fields[field]) in reach.granted:
         return True

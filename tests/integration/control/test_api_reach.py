@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tenantry.control.metadata import _TYPES, INHERIT
+from tenantry.control.reach import _NEEDLES, WITHOUT_RESOURCE
 from tenantry.control.scopes import Scope
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,7 +112,10 @@ async def test_what_was_named_when_the_token_was_made(reached: Reached) -> None:
     assert code(await reached.deploy("own-namespace", "own-namespace/w", foreign["service"], granted)) == 10143
 
 
-async def test_a_namespace_dispatches_to_itself(reached: Reached) -> None:
+async def test_where_a_token_deploys_it_also_leads(reached: Reached) -> None:
+    itself = {"type": "service", "service": "alone", "entrypoint": "Inner", "props": {"a": 1}}
+    assert code(await reached.deploy("alone", "alone", itself)) is None
+    assert code(await reached.deploy("mine/alone", "mine/alone", itself)) == 10143
     binding = {"type": "dispatch_namespace", "namespace": "mine"}
     assert code(await reached.deploy("mine", "mine/dispatcher", binding)) is None
     assert code(await reached.deploy("mine/one", "mine/one", binding)) == 10021
@@ -177,3 +182,9 @@ async def test_what_a_limited_token_looks_up_elsewhere_is_not_there(
         ]
         assert (there.status_code, code(there)) == (404, absent_code)
         assert there.json() == absent.json()
+
+
+async def test_what_there_is_to_bind_is_judged() -> None:
+    """Whoever adds a type of binding says what it gives: see `reach`."""
+    assert set(_TYPES) <= {*_NEEDLES, *WITHOUT_RESOURCE, INHERIT}
+    assert not set(_NEEDLES) & WITHOUT_RESOURCE
