@@ -41,12 +41,13 @@ class FetchTarget(Permanent):
             if kind != InvocationKind.FETCH:
                 raise ProtocolError("fetch() has no methods")
             request = decode_request_untrusted(payload)
-            pool = self._find(None, route.worker.service)
-            if pool is None:
+            way = self._find(None, route.worker.service)
+            if way is None:
                 raise WorkerNotFound("Worker not found: the outbound Worker of this dispatch namespace.")
         except BaseException:
             await close_streams(things)
             raise
-        entry = Entry(route.worker.entrypoint, env=route.params)
-        arguments = pack_entry(entry) + encode([request])
-        return await pool.invoke(enter(kind), "fetch", arguments, things, invocation.depth + 1, caller=invocation)
+        arguments = pack_entry(Entry(route.worker.entrypoint, env=route.params)) + encode([request])
+        return await way.pool_for(invocation).invoke(
+            enter(kind), "fetch", arguments, things, invocation.depth + 1, caller=invocation
+        )

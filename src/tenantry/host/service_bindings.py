@@ -61,7 +61,8 @@ class ServiceBindingTarget(Permanent):
             )
         invocation.root.service_calls += 1
         kind, payload = self._delivered(kind, payload)
-        return await way.invoke(kind, method, payload, things, invocation.depth + 1, NO_TERMS, invocation)
+        pool = way.pool_for(invocation)
+        return await pool.invoke(kind, method, payload, things, invocation.depth + 1, NO_TERMS, invocation)
 
     def _delivered(self, kind: InvocationKind, payload: bytes) -> tuple[InvocationKind, bytes]:
         return (kind, payload) if self._front is None else (enter(kind), self._front + payload)
