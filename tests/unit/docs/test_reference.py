@@ -22,7 +22,7 @@ from tenantry.config.plans import PlanFile
 from tenantry.config.quotas import D1QuotaFile, KvQuotaFile, QuotasFile, R2QuotaFile
 from tenantry.control import BundleStore, Store, Vault, create_app, metadata
 from tenantry.errors import InvocationError
-from tenantry.gateway import app as gateway
+from tenantry.gateway import gateway
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
 from tenantry.wire.events import InvocationKind
