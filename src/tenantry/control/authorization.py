@@ -15,7 +15,7 @@ from tenantry.control.errors import Forbidden, NotFound
 from tenantry.control.limits import AUDIT_PATH_CHARACTERS_MAX
 from tenantry.control.raw_path import whole_path
 from tenantry.control.records import absent, absent_namespace
-from tenantry.control.scopes import hides, permits, rule_of
+from tenantry.control.scopes import UPLOAD, hides, permits, rule_of
 from tenantry.control.threads import Threads
 
 __all__ = ["authorization", "template"]
@@ -52,6 +52,10 @@ def authorization(audit: Audit, threads: Threads) -> Guard:
             )
             await threads.run(audit.begin, change)
             asking.change = change
+        if asking.session_id is not None:
+            if rule is not UPLOAD:
+                raise Forbidden(10000, "Authentication error: the token of an upload of assets opens nothing else.")
+            return
         if rule is None or not permits(rule, token.scope, token.resource, connection.path_params):
             if rule is not None and hides(rule, token.scope):
                 raise _absent(scope["path_template"], connection.path_params)

@@ -115,9 +115,12 @@ class CapabilityTable:
         worker_target: Callable[[Mapping[str, Any]], Target],
         fetch: Target,
         forms: Target,
+        assets: Target | None = None,
     ) -> None:
-        """`worker_target` is for service bindings, by their fields."""
+        """`worker_target` is for service bindings, by their fields. `assets` is for bindings of that type; None: the
+        version has no static assets."""
         self.targets: list[Target] = [fetch, forms]
+        self._assets = assets
         bindings = [self._binding(spec, services, namespace_target, worker_target) for spec in worker.bindings]
         self.assignment = Assignment(
             main_module=worker.main_module,
@@ -141,6 +144,10 @@ class CapabilityTable:
             target = namespace_target(spec.fields["namespace"], OutboundWorker.of(spec.fields))
         elif spec.type == "service":
             target = worker_target(spec.fields)
+        elif spec.type == "assets":
+            if self._assets is None:
+                raise ConfigError(f"the binding {spec.name} is for static assets, and this version has none")
+            target = self._assets
         elif spec.type in services:
             service, field = services[spec.type]
             resource = spec.fields[field]

@@ -42,6 +42,7 @@ async def ask(control: Any) -> AsyncIterator[Any]:
         control.deployments,
         control.services,
         Watch(),
+        assets=control.assets,
         logs=ring,
         attend=lambda namespace, name: attended.append((namespace, name)),
     )

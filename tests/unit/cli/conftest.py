@@ -17,6 +17,7 @@ import pytest
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 
 
@@ -66,7 +67,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     account = store.accounts.default().id
     found = Server("", account, store.tokens.issue(account, "test")[1], store, bundles)
     services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
-    app = create_app(store, bundles, found, services, found)
+    app = create_app(store, bundles, found, services, found, assets=AssetStore(tmp_path / "assets", durable=False))
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
     client = httpx.AsyncClient(transport=transport, base_url="http://control")
 
