@@ -190,6 +190,8 @@ def test_what_workers_say_is_kept_and_steers_no_terminal(installation: Installat
         assert tail.stdout is not None
         assert tail.stderr is not None
         assert "Waiting" in tail.stderr.readline()
+        ask("/second/silent")
+        assert "/second/silent 200 ok" in tail.stdout.readline()
         ask("/second/loud")
         assert "/second/loud - exception" in tail.stdout.readline()
         assert "hear me [redacted]" in tail.stdout.readline()

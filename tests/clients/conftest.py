@@ -224,6 +224,8 @@ class Wrangler:
     platform: Platform
     home: Path
     closed: bool
+    token: str | None = None
+    """None: the admin's."""
 
     def command(self, *arguments: str) -> list[str]:
         plain = [self.node, str(self.script), *arguments]
@@ -239,7 +241,7 @@ class Wrangler:
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home),
             "CLOUDFLARE_API_BASE_URL": self.platform.base_url,
-            "CLOUDFLARE_API_TOKEN": self.platform.token,
+            "CLOUDFLARE_API_TOKEN": self.token or self.platform.token,
             "CLOUDFLARE_ACCOUNT_ID": self.platform.account,
             "CI": "true",
             "NO_COLOR": "1",

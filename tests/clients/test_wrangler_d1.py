@@ -41,6 +41,11 @@ def test_the_life_of_a_database(newest: Any, platform: Any, tmp_path: Path) -> N
     newest("d1", "migrations", "apply", "wrangler-d1", "--remote", cwd=project)
     assert "No migrations to apply" in newest("d1", "migrations", "list", "wrangler-d1", "--remote", cwd=project).text
 
+    info = newest("d1", "time-travel", "info", "wrangler-d1", "--json", cwd=project).text
+    bookmark = json.loads(info[info.index("{") :])["bookmark"]
+    newest("d1", "execute", "wrangler-d1", "--remote", "-y", "--command", "DELETE FROM t", cwd=project)
+    newest("d1", "time-travel", "restore", "wrangler-d1", "--bookmark", bookmark, "--json", cwd=project)
+
     newest("d1", "export", "wrangler-d1", "--remote", "--output", "out.sql", cwd=project)
     exported = (project / "out.sql").read_text()
     assert "CREATE TABLE" in exported

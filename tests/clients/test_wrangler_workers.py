@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,75 @@ def test_secrets_and_namespaces(newest: Any, platform: Any, tmp_path: Path) -> N
     assert "two" in newest("dispatch-namespace", "get", "two").text
     newest("dispatch-namespace", "delete", "two")
     assert "10007" in newest("dispatch-namespace", "get", "two", fails=True).text
+
+
+def limited(platform: Any, group: str, *resources: str) -> str:
+    """A token of a permission group for these resources."""
+    with platform.api() as api:
+        groups = {each["name"]: each["id"] for each in api.get("/tokens/permission_groups").json()["result"]}
+        policy = {"permission_groups": [{"id": groups[group]}], "resources": dict.fromkeys(resources, "*")}
+        made = api.post("/tokens", json={"name": "ci", "policies": [policy]}).json()
+    return str(made["result"]["value"])
+
+
+CALLER = """
+from workers import WorkerEntrypoint, Response
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return Response("VERSION " + await self.env.GREET.greet(self.env.NAME))
+"""
+GREETER = """
+from workers import WorkerEntrypoint, Response
+
+class Named(WorkerEntrypoint):
+    async def greet(self, name):
+        return f"{self.ctx.props.word} {name}"
+"""
+
+
+def test_a_service_is_bound_and_deployed_again_with_a_token_for_the_namespace(
+    wrangler: Any, platform: Any, tmp_path: Path
+) -> None:
+    name = f"caller-{Path(wrangler.script).parents[3].name}"
+    metadata = {"main_module": "e.py", "compatibility_date": "2026-01-15", "compatibility_flags": ["python_workers"]}
+    with platform.api() as api:
+        files = {"metadata": (None, json.dumps(metadata)), "e.py": ("e.py", GREETER, "text/x-python")}
+        assert api.put("/workers/scripts/greeter", files=files).status_code == 200
+    service = {"binding": "GREET", "service": "greeter", "entrypoint": "Named", "props": {"word": "hello"}}
+    config = {"name": name, "vars": {"NAME": name}, "services": [service]}
+    project = platform.write_project(tmp_path, config, CALLER.replace("VERSION", "1"))
+    command = ("deploy", "--dispatch-namespace", "customers")
+
+    wrangler(*command, cwd=project)
+    assert answer(platform, name) == f"1 hello {name}"
+
+    token = limited(platform, "Dispatch Namespace Deploy", "tenantry.dispatch_namespace.customers")
+    (project / "src" / "entry.py").write_text(CALLER.replace("VERSION", "2"))
+    replace(wrangler, token=token)(*command, cwd=project)
+    assert answer(platform, name) == f"2 hello {name}"
+
+
+def test_a_token_for_one_worker_and_secrets_of_versions(newest: Any, platform: Any, tmp_path: Path) -> None:
+    own = replace(newest, token=limited(platform, "Worker Deploy", "tenantry.worker.one"))
+    project = platform.write_project(tmp_path, {"name": "one", "vars": {"A": "1"}}, SOURCE)
+    first = version_of(own("deploy", cwd=project).record)
+
+    own("versions", "secret", "put", "TOKEN", cwd=project, stdin="c4n4ry-one")
+    (project / "bulk.json").write_text(json.dumps({"B": "c4n4ry-two", "TOKEN": None}))
+    own("versions", "secret", "bulk", "bulk.json", cwd=project)
+    own("versions", "secret", "delete", "B", cwd=project, stdin="y")
+
+    assert deployed(platform, "one") == [(first, 100)], "nothing of it is deployed"
+    with platform.api() as api:
+        versions = api.get("/workers/scripts/one/versions").json()["result"]["items"]
+        assert api.put("/workers/scripts/two", headers={"Authorization": f"Bearer {own.token}"}).status_code == 403
+    names = [[binding["name"] for binding in version["resources"]["bindings"]] for version in reversed(versions)]
+    assert names[0] == ["A"]
+    assert names[1] == ["A", "TOKEN"]
+    assert "TOKEN" not in names[-1]
+    assert "B" not in names[-1]
+    assert "TOKEN" not in own("versions", "secret", "list", cwd=project).text
 
 
 def test_who_it_is_and_what_is_refused(newest: Any, platform: Any, tmp_path: Path) -> None:

@@ -8,18 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 
 __all__ = ["audit"]
 
 
+@connected
 def audit(
+    connection: Connection,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="From this day or time on (UTC).")] = None,
     actor: Annotated[str | None, typer.Option(metavar="ID", help="What this token changed only.")] = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many at the most, the latest first.")] = 100,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes that were made over the control plane, also those that were refused.
@@ -29,7 +28,7 @@ def audit(
       tenantry audit --since 2026-11-25
     """
     params = {name: value for name, value in (("since", since), ("actor", actor)) if value is not None}
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(islice(client.pages(client.call, "/audit_logs", params), count))
     rows = [
         (

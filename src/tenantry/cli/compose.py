@@ -50,6 +50,8 @@ _GC_YOUNG_MAX: Final = 20_000
 _SWITCH_SECONDS: Final = 0.001
 """How long a thread that computes in Python keeps the loop from going on. Python's own 5 ms are felt: a request comes
 to the loop some ten times."""
+_ATTENTION_SECONDS: Final = 30.0
+"""Whoever follows a Worker's log looks more often than that, or has gone."""
 _DEV_TOKEN: Final = "tenantry dev"  # noqa: S105 - the name of a token, not a token
 
 
@@ -166,6 +168,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             tails=tails,
             tail_port=tail_port,
             logs=logs,
+            attend=lambda namespace, name: host.traces.keeping.attend((namespace, name), _ATTENTION_SECONDS),
         )
         control_port = await stack.enter_async_context(
             _listening(control, control_host, settings.control_port, stop_seconds)

@@ -14,7 +14,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import ApiError, Client
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.cli.transfer import chunks_of, write_to
 from tenantry.errors import ConfigError
 
@@ -29,11 +29,10 @@ Database = Annotated[str, typer.Argument(help="The database, by its name or its 
 
 
 @d1.command()
+@connected
 def create(
+    connection: Connection,
     name: Annotated[str, typer.Argument(help="Its name.")],
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a database, and print its id.
@@ -42,7 +41,7 @@ def create(
 
       tenantry d1 create orders
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         made = client.call("POST", _PATH, json={"name": name})
     if as_json:
         output.document(made)
@@ -51,26 +50,26 @@ def create(
 
 
 @d1.command("list")
-def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def list_all(connection: Connection, as_json: AsJson = False) -> None:
     """List the databases.
 
     [bold]Example[/bold]
 
       tenantry d1 list
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(client.pages(client.call, _PATH))
     rows = [(each["uuid"], each["name"], each["created_at"]) for each in found]
     output.listing(found, ("id", "name", "made"), rows, as_json=as_json)
 
 
 @d1.command()
+@connected
 def delete(
+    connection: Connection,
     database: Database,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Delete a database with everything in it.
 
@@ -80,22 +79,21 @@ def delete(
     """
     if not yes:
         typer.confirm(f"Delete the database {database} and everything in it?", abort=True, err=True)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", _of(database))
     output.say(f"Deleted {database}")
 
 
 @d1.command()
+@connected
 def query(
+    connection: Connection,
     database: Database,
     sql: Annotated[str | None, typer.Argument(help="One or more statements.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of statements instead.")] = None,
     param: Annotated[
         list[str] | None, typer.Option(metavar="VALUE", help="What a ? in SQL stands for; once for each.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Run SQL, and print the rows of the last statement.
@@ -107,7 +105,7 @@ def query(
     if (sql is None) == (file is None):
         raise ConfigError("give SQL or --file, one of them")
     text = sql if sql is not None else b"".join(chunks_of(file or Path("-"))).decode()
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = client.call(
             "POST", f"{_of(database)}/query", json={"sql": text, "params": param or []}, timeout=_WORK_SECONDS_MAX
         )
@@ -117,12 +115,11 @@ def query(
 
 
 @d1.command("export")
+@connected
 def save(
+    connection: Connection,
     database: Database,
     to: Annotated[Path, typer.Argument(metavar="FILE", help="Where the SQL goes.")],
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Write a database into a file, as SQL. It can be used meanwhile.
 
@@ -130,7 +127,7 @@ def save(
 
       tenantry d1 export orders orders.sql
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         path = f"{_of(database)}/export"
         body: dict[str, Any] = {"output_format": "polling", "dump_options": {}}
         begun = client.call("POST", path, json=body, timeout=_WORK_SECONDS_MAX)
@@ -142,12 +139,11 @@ def save(
 
 
 @d1.command("import")
+@connected
 def load(
+    connection: Connection,
     database: Database,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The SQL.")],
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Run a file of SQL in a database: whole, or not at all.
 
@@ -158,7 +154,7 @@ def load(
     etag = hashlib.md5(usedforsecurity=False)
     for chunk in chunks_of(file):
         etag.update(chunk)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         path = f"{_of(database)}/import"
         begun = client.call("POST", path, json={"action": "init", "etag": etag.hexdigest()})
         if "upload_url" in begun:
@@ -172,13 +168,12 @@ def load(
 
 
 @d1.command()
+@connected
 def restore(
+    connection: Connection,
     database: Database,
     at: Annotated[str, typer.Argument(help="A time such as 2026-11-25T12:00:00Z, or a bookmark.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a database back to how it was. What it is now is kept too: the bookmark that is printed leads back to it.
@@ -190,7 +185,7 @@ def restore(
     if not yes:
         typer.confirm(f"Put {database} back to {at}?", abort=True, err=True)
     params = {"timestamp": at} if "T" in at else {"bookmark": at}
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         done = client.call("POST", f"{_of(database)}/time_travel/restore", params=params, timeout=_WORK_SECONDS_MAX)
     if as_json:
         output.document(done)

@@ -11,7 +11,7 @@ import typer
 from tenantry.cli import output
 from tenantry.cli.assets import upload_assets
 from tenantry.cli.client import ApiError, Client
-from tenantry.cli.connection import Account, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.cli.provision import Provisioned, provision
 from tenantry.config.wrangler import WorkerProject, load_project
 from tenantry.errors import ConfigError
@@ -46,18 +46,20 @@ def deploy_project(client: Client, project: WorkerProject, namespace: str | None
     limits = {"cpu_ms": project.limits.cpu_ms, "subrequests": project.limits.subrequests}
     if any(value is not None for value in limits.values()):
         metadata["limits"] = {key: value for key, value in limits.items() if value is not None}
+    if project.observability is not None:
+        metadata["observability"] = project.observability
     version_id = client.put_script(project.name, namespace, metadata, files)
     return Deployed(project.name, namespace, version_id, resources)
 
 
+@connected
 def deploy(
+    connection: Connection,
     path: Annotated[Path, typer.Argument(help="The Worker's folder, or its wrangler configuration file.")],
     dispatch_namespace: Annotated[
         str | None, typer.Option(metavar="NS", help="Deploy as a user Worker into this dispatch namespace.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
+    as_json: AsJson = False,
 ) -> None:
     """Deploy a Worker: upload its files, make what it is bound to, put it in charge of new requests.
 
@@ -70,7 +72,7 @@ def deploy(
     project = load_project(path)
     for warning in project.warnings:
         output.warn(warning)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         try:
             deployed = deploy_project(client, project, dispatch_namespace)
         except ApiError as error:
@@ -79,6 +81,15 @@ def deploy(
                     f"{error}. Deploy the Worker that binds the namespace first: that makes it."
                 ) from error
             raise
+    if as_json:
+        document = {
+            "name": deployed.name,
+            "namespace": deployed.namespace,
+            "version_id": deployed.version_id,
+            "made": deployed.resources.made,
+        }
+        output.document(document)
+        return
     for made in deployed.resources.made:
         output.say(f"Made {made}")
     where = f" in {dispatch_namespace}" if dispatch_namespace else ""

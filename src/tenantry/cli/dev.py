@@ -24,7 +24,7 @@ from tenantry.cli.machine import check_port, data_folder
 from tenantry.cli.provision import ensure_dispatch_namespace, fresh_access_key
 from tenantry.cli.signals import exit_on_signals, stop_on_signals
 from tenantry.cli.watch import affected, watch
-from tenantry.config.platform import Platform, PlatformSettings, PlatformWorker, load_platform
+from tenantry.config.platform import Platform, PlatformSettings, PlatformWorker, deploy_order, load_platform
 from tenantry.config.wrangler import load_project
 from tenantry.errors import ConfigError, TenantryError
 
@@ -160,7 +160,7 @@ class _Session:
         """Deploy everything, wait until it answers, say so."""
         await _wait_for_server(self._started.control_url)
         customers: list[tuple[str, Customer]] = []
-        for worker in self._platform.workers:
+        for worker in deploy_order(self._platform.workers):
             for warning in worker.project.warnings:
                 output.warn(warning)
             deployed = await asyncio.to_thread(self._deploy, worker)

@@ -11,7 +11,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import Client
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.cli.transfer import chunks_of, write_to
 from tenantry.errors import ConfigError
 
@@ -26,16 +26,15 @@ Key = Annotated[str, typer.Argument(help="The key.")]
 
 
 @kv.command()
-def create(
-    title: Title, url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False
-) -> None:
+@connected
+def create(connection: Connection, title: Title, as_json: AsJson = False) -> None:
     """Make a namespace, and print its id.
 
     [bold]Example[/bold]
 
       tenantry kv create sessions
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         made = client.call("POST", _PATH, json={"title": title})
     if as_json:
         output.document(made)
@@ -44,38 +43,39 @@ def create(
 
 
 @kv.command("list")
-def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def list_all(connection: Connection, as_json: AsJson = False) -> None:
     """List the namespaces.
 
     [bold]Example[/bold]
 
       tenantry kv list
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(client.pages(client.call, _PATH, {"order": "title"}))
     output.listing(found, ("id", "title"), [(each["id"], each["title"]) for each in found], as_json=as_json)
 
 
 @kv.command()
-def rename(namespace: Namespace, title: Title, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def rename(connection: Connection, namespace: Namespace, title: Title) -> None:
     """Give a namespace another title. Bindings go by its id, and do not notice.
 
     [bold]Example[/bold]
 
       tenantry kv rename sessions old-sessions
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("PUT", _of(client, namespace), json={"title": title})
     output.say(f"Renamed {namespace} to {title}")
 
 
 @kv.command()
+@connected
 def delete(
+    connection: Connection,
     namespace: Namespace,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Delete a namespace with everything in it.
 
@@ -85,18 +85,17 @@ def delete(
     """
     if not yes:
         typer.confirm(f"Delete the KV namespace {namespace} and everything in it?", abort=True, err=True)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", _of(client, namespace))
     output.say(f"Deleted {namespace}")
 
 
 @kv.command()
+@connected
 def keys(
+    connection: Connection,
     namespace: Namespace,
     prefix: Annotated[str, typer.Option(help="Keys that begin with this only.")] = "",
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """List the keys of a namespace.
@@ -105,22 +104,21 @@ def keys(
 
       tenantry kv keys sessions --prefix user1:
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(client.by_cursor(f"{_of(client, namespace)}/keys", {"prefix": prefix, "limit": 1000}))
     rows = [(each["name"], each.get("expiration", "")) for each in found]
     output.listing(found, ("key", "expires"), rows, as_json=as_json)
 
 
 @kv.command()
+@connected
 def get(
+    connection: Connection,
     namespace: Namespace,
     key: Key,
     to: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. Default: stdout.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Read a value.
 
@@ -128,20 +126,19 @@ def get(
 
       tenantry kv get sessions user1:1
     """
-    with connect(url, token, account) as client, client.download(_value(client, namespace, key)) as response:
+    with connection.open() as client, client.download(_value(client, namespace, key)) as response:
         write_to(to, response)
 
 
 @kv.command()
+@connected
 def put(
+    connection: Connection,
     namespace: Namespace,
     key: Key,
     value: Annotated[str | None, typer.Argument(help="The value. Default: standard input.")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file whose content is the value.")] = None,
     ttl: Annotated[int | None, typer.Option(metavar="SECONDS", help="How long it lives; 60 at least.")] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Write a value.
 
@@ -156,26 +153,29 @@ def put(
     content: Any = value.encode() if value is not None else chunks_of(file or Path("-"))
     params = {} if ttl is None else {"expiration_ttl": ttl}
     headers = {"content-type": "application/octet-stream"}
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.upload(_value(client, namespace, key), content, headers, params=params)
     output.say(f"Wrote {key}")
 
 
 @kv.command()
-def remove(namespace: Namespace, key: Key, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def remove(connection: Connection, namespace: Namespace, key: Key) -> None:
     """Delete a key.
 
     [bold]Example[/bold]
 
       tenantry kv remove sessions user1:1
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", _value(client, namespace, key))
     output.say(f"Deleted {key}")
 
 
 @kv.command()
+@connected
 def load(
+    connection: Connection,
     namespace: Namespace,
     file: Annotated[
         Path,
@@ -183,9 +183,6 @@ def load(
             metavar="FILE", help='JSON: a list of {"key", "value", "expiration_ttl"?, "base64"?}; - is stdin.'
         ),
     ],
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Write many values, 10,000 in one request.
 
@@ -197,7 +194,7 @@ def load(
         pairs = msgspec.json.decode(b"".join(chunks_of(file)), type=list[dict[str, Any]])
     except msgspec.DecodeError as error:
         raise ConfigError(f"{file}: {error}") from error
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         path = _of(client, namespace)
         for start in range(0, len(pairs), _BULK_PAIRS):
             client.call("PUT", f"{path}/bulk", json=pairs[start : start + _BULK_PAIRS], timeout=None)

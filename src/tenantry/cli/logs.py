@@ -13,7 +13,7 @@ import typer
 
 from tenantry.cli import output
 from tenantry.cli.client import Client
-from tenantry.cli.connection import AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected_to_platform
 from tenantry.cli.worker_log import harmless
 from tenantry.cli.workers import Namespace, Worker
 
@@ -28,7 +28,9 @@ Level = Annotated[
 ]
 
 
+@connected_to_platform
 def logs(
+    connection: Connection,
     worker: Annotated[str | None, typer.Argument(help="Of this Worker only.", show_default=False)] = None,
     dispatch_namespace: Namespace = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="From this day or time on (UTC).")] = None,
@@ -38,13 +40,12 @@ def logs(
     ] = None,
     level: Level = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many at the most, the latest.")] = 100,
-    url: Url = None,
-    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what Workers logged, and the invocations that failed, the latest last.
 
-    What ended well and said nothing is not kept.
+    What ended well and said nothing is kept only where the Worker's `observability` is enabled, or while somebody
+    follows the Worker with `tenantry tail`.
 
     [bold]Example[/bold]
 
@@ -52,7 +53,7 @@ def logs(
     """
     given = {"since": since, "before": before, "outcome": outcome, "level": level}
     params = {**_of(worker, dispatch_namespace), **{name: value for name, value in given.items() if value is not None}}
-    with connect(url, token) as client:
+    with connection.open() as client:
         found = list(islice(_pages(client, params, min(count, _PAGE)), count))
     found.reverse()
     if as_json:
@@ -62,26 +63,26 @@ def logs(
         _show(entry)
 
 
+@connected_to_platform
 def tail(
+    connection: Connection,
     worker: Worker,
     dispatch_namespace: Namespace = None,
     level: Level = None,
-    url: Url = None,
-    token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each invocation.")] = False,
 ) -> None:
-    """Show what a Worker logs, and its invocations that fail, as it happens, until Ctrl-C.
+    """Show a Worker's invocations and what they log, as it happens, until Ctrl-C.
+
+    Of those that end well and say nothing up to 200 a second.
 
     [bold]Example[/bold]
 
       tenantry tail my-worker --dispatch-namespace customers
     """
-    params = _of(worker, dispatch_namespace)
-    if dispatch_namespace is None:
-        params["namespace"] = ""
+    params = {"worker": worker, "namespace": dispatch_namespace or "", "follow": "true"}
     if level is not None:
         params["level"] = level
-    with connect(url, token) as client:
+    with connection.open() as client:
         try:
             for entry in follow(client, params, lambda: time.sleep(_POLL_SECONDS)):
                 if as_json:

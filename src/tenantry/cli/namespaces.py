@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 
 __all__ = ["namespaces"]
 
@@ -21,53 +21,55 @@ Name = Annotated[str, typer.Argument(help="The namespace.")]
 
 
 @namespaces.command()
-def create(name: Name, url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def create(connection: Connection, name: Name, as_json: AsJson = False) -> None:
     """Make one.
 
     [bold]Example[/bold]
 
       tenantry namespaces create bindings
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         made = client.call("POST", _PATH, json={"name": name})
     _shown(made, f"Made {name}", as_json=as_json)
 
 
 @namespaces.command("list")
-def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def list_all(connection: Connection, as_json: AsJson = False) -> None:
     """List them.
 
     [bold]Example[/bold]
 
       tenantry namespaces list
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = client.call("GET", _PATH)
     rows = [(each["namespace_name"], each["script_count"], each["created_on"]) for each in found]
     output.listing(found, ("namespace", "workers", "made"), rows, as_json=as_json)
 
 
 @namespaces.command()
-def workers(name: Name, url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def workers(connection: Connection, name: Name, as_json: AsJson = False) -> None:
     """List the Workers in one.
 
     [bold]Example[/bold]
 
       tenantry namespaces workers bindings
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(client.by_cursor(f"{_PATH}/{quote(name, safe='')}/scripts"))
     rows = [(each["script"]["id"], each["modified_on"], " ".join(each["script"].get("tags") or ())) for each in found]
     output.listing(found, ("worker", "changed", "tags"), rows, as_json=as_json)
 
 
 @namespaces.command()
+@connected
 def rename(
+    connection: Connection,
     name: Name,
     to: Annotated[str, typer.Argument(help="Its new name.")],
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Rename one. Bindings that name it by its old name do not find it any more.
@@ -76,17 +78,16 @@ def rename(
 
       tenantry namespaces rename bindings customers
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         changed = client.call("PUT", f"{_PATH}/{quote(name, safe='')}", json={"name": to})
     _shown(changed, f"Renamed {name} to {to}", as_json=as_json)
 
 
 @namespaces.command()
+@connected
 def delete(
+    connection: Connection,
     name: Name,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Delete one that holds no Workers.
 
@@ -94,7 +95,7 @@ def delete(
 
       tenantry namespaces delete bindings
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", f"{_PATH}/{quote(name, safe='')}")
     output.say(f"Deleted {name}")
 

@@ -59,7 +59,7 @@ def provision(client: Client, project: WorkerProject) -> Provisioned:
         result.bindings.append(binding)
     for service in project.services:
         binding = {"name": service.binding, "type": "service", "service": service.service}
-        for key in ("entrypoint", "environment"):
+        for key in ("entrypoint", "environment", "props"):
             if (value := getattr(service, key)) is not None:
                 binding[key] = value
         result.bindings.append(binding)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.cli.transfer import chunks_of, write_to
 
 __all__ = ["r2"]
@@ -23,52 +23,54 @@ Key = Annotated[str, typer.Argument(help="The object's key.")]
 
 
 @r2.command()
-def create(bucket: Bucket, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def create(connection: Connection, bucket: Bucket) -> None:
     """Make a bucket.
 
     [bold]Example[/bold]
 
       tenantry r2 create pictures
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.create_bucket(bucket)
     output.say(f"Made {bucket}")
 
 
 @r2.command("list")
-def list_all(url: Url = None, token: Token = None, account: Account = None, as_json: AsJson = False) -> None:
+@connected
+def list_all(connection: Connection, as_json: AsJson = False) -> None:
     """List the buckets.
 
     [bold]Example[/bold]
 
       tenantry r2 list
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = client.call("GET", _PATH, params={"per_page": 1000})["buckets"]
     rows = [(each["name"], each["creation_date"]) for each in found]
     output.listing(found, ("bucket", "made"), rows, as_json=as_json)
 
 
 @r2.command()
-def delete(bucket: Bucket, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def delete(connection: Connection, bucket: Bucket) -> None:
     """Delete an empty bucket.
 
     [bold]Example[/bold]
 
       tenantry r2 delete pictures
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", f"{_PATH}/{quote(bucket, safe='')}")
     output.say(f"Deleted {bucket}")
 
 
 @r2.command()
+@connected
 def objects(
+    connection: Connection,
     bucket: Bucket,
     prefix: Annotated[str, typer.Option(help="Keys that begin with this only.")] = "",
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """List the objects of a bucket.
@@ -77,7 +79,7 @@ def objects(
 
       tenantry r2 objects pictures --prefix 2026/
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = list(
             client.by_cursor(f"{_PATH}/{quote(bucket, safe='')}/objects", {"prefix": prefix, "per_page": 1000})
         )
@@ -86,15 +88,14 @@ def objects(
 
 
 @r2.command()
+@connected
 def get(
+    connection: Connection,
     bucket: Bucket,
     key: Key,
     to: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. Default: stdout.")
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Read an object.
 
@@ -102,21 +103,20 @@ def get(
 
       tenantry r2 get pictures 2026/cat.png -o cat.png
     """
-    with connect(url, token, account) as client, client.download(_object(bucket, key)) as response:
+    with connection.open() as client, client.download(_object(bucket, key)) as response:
         write_to(to, response)
 
 
 @r2.command()
+@connected
 def put(
+    connection: Connection,
     bucket: Bucket,
     key: Key,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its content; - is standard input.")],
     content_type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Default: by the ending of FILE.", show_default=False)
     ] = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Write an object.
 
@@ -129,20 +129,21 @@ def put(
     if file.is_file():
         # Of a known length, so that the other side can tell a transfer that broke off.
         headers["content-length"] = str(file.stat().st_size)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.upload(_object(bucket, key), chunks_of(file), headers)
     output.say(f"Wrote {key}")
 
 
 @r2.command()
-def remove(bucket: Bucket, key: Key, url: Url = None, token: Token = None, account: Account = None) -> None:
+@connected
+def remove(connection: Connection, bucket: Bucket, key: Key) -> None:
     """Delete an object.
 
     [bold]Example[/bold]
 
       tenantry r2 remove pictures 2026/cat.png
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", _object(bucket, key))
     output.say(f"Deleted {key}")
 

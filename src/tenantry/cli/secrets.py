@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected, connected_to_platform
 from tenantry.cli.workers import Namespace, Worker, worker_path
 from tenantry.errors import ConfigError
 
@@ -22,13 +22,12 @@ Name = Annotated[str, typer.Argument(help="The secret: its name in `env`.")]
 
 
 @secrets.command()
+@connected
 def put(
+    connection: Connection,
     worker: Worker,
     name: Name,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Set a secret: asked for at a terminal, read from standard input elsewhere. It makes a new version and deploys it.
 
@@ -42,7 +41,7 @@ def put(
         text = sys.stdin.read(_SECRET_BYTES_MAX).removesuffix("\n")
     if not text:
         raise ConfigError("the value is empty: give it on standard input")
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call(
             "PUT",
             f"{worker_path(worker, dispatch_namespace)}/secrets",
@@ -52,12 +51,11 @@ def put(
 
 
 @secrets.command("list")
+@connected
 def list_all(
+    connection: Connection,
     worker: Worker,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """List the names; the values are not to be had.
@@ -66,19 +64,18 @@ def list_all(
 
       tenantry secrets list my-worker
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = client.call("GET", f"{worker_path(worker, dispatch_namespace)}/secrets")
     output.listing(found, ("name", "type"), [(each["name"], each["type"]) for each in found], as_json=as_json)
 
 
 @secrets.command()
+@connected
 def delete(
+    connection: Connection,
     worker: Worker,
     name: Name,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Delete one. It makes a new version and deploys it.
 
@@ -86,20 +83,21 @@ def delete(
 
       tenantry secrets delete my-worker API_KEY
     """
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", f"{worker_path(worker, dispatch_namespace)}/secrets/{quote(name, safe='')}")
     output.say(f"Deleted {name} of {worker}")
 
 
 @secrets.command()
-def rotate(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+@connected_to_platform
+def rotate(connection: Connection, as_json: AsJson = False) -> None:
     """Seal the secrets of all Workers, and those of S3 access keys, with a new key. They stay what they are.
 
     [bold]Example[/bold]
 
       tenantry secrets rotate
     """
-    with connect(url, token) as client:
+    with connection.open() as client:
         done = client.ours("POST", "/secrets/rotate")
     if as_json:
         output.document(done)

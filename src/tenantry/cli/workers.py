@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.connection import Account, AsJson, Token, Url, connect
+from tenantry.cli.connection import AsJson, Connection, connected
 from tenantry.errors import ConfigError
 
 __all__ = ["delete", "rollback", "versions", "worker_path"]
@@ -33,12 +33,11 @@ def worker_path(worker: str, namespace: str | None) -> str:
 
 
 @versions.command("list")
+@connected
 def list_all(
+    connection: Connection,
     worker: Worker,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """List the versions, the newest first, and the share of requests that each gets.
@@ -48,7 +47,7 @@ def list_all(
       tenantry versions list my-binding-dispatcher
     """
     path = worker_path(worker, dispatch_namespace)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         found = client.call("GET", f"{path}/versions")["items"]
         deployments = client.call("GET", f"{path}/deployments")["deployments"]
     shares = {each["version_id"]: each["percentage"] for each in (deployments or [{"versions": []}])[0]["versions"]}
@@ -60,16 +59,15 @@ def list_all(
 
 
 @versions.command()
+@connected
 def deploy(
+    connection: Connection,
     worker: Worker,
     shares: Annotated[
         list[str], typer.Argument(metavar="VERSION@PERCENT…", help="One version, or two whose shares add up to 100.")
     ],
     message: Message = None,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Have requests go to a version, or split them between two.
@@ -79,7 +77,7 @@ def deploy(
       tenantry versions deploy front 1b9b5f2c-7e0a-4f0e-9d35-0b7f2f1d2c11@90 5a3d2e1f-0c4b-4d8a-8f61-2d9e7c6b5a40@10
     """
     wanted = [_share(each) for each in shares]
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         made = _deploy(client, worker_path(worker, dispatch_namespace), wanted, message)
     if as_json:
         output.document(made)
@@ -87,16 +85,15 @@ def deploy(
     output.say(", ".join(f"{version} gets {percent:g}%" for version, percent in wanted))
 
 
+@connected
 def rollback(
+    connection: Connection,
     worker: Worker,
     version: Annotated[
         str | None, typer.Argument(help="The version to go back to. Default: that of the deployment before.")
     ] = None,
     message: Message = None,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Have all requests go to an older version again. Data stays as it is.
@@ -106,7 +103,7 @@ def rollback(
       tenantry rollback my-binding-dispatcher --message "the new one loses sessions"
     """
     path = worker_path(worker, dispatch_namespace)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         if version is None:
             version = _before(client.call("GET", f"{path}/deployments")["deployments"], worker)
         made = _deploy(client, path, [(version, 100.0)], message)
@@ -116,13 +113,12 @@ def rollback(
     output.say(f"{worker}: all requests go to {version}")
 
 
+@connected
 def delete(
+    connection: Connection,
     worker: Worker,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dispatch_namespace: Namespace = None,
-    url: Url = None,
-    token: Token = None,
-    account: Account = None,
 ) -> None:
     """Delete a Worker, with its versions and secrets. Its data stays.
 
@@ -132,7 +128,7 @@ def delete(
     """
     if not yes:
         typer.confirm(f"Delete the Worker {worker}?", abort=True, err=True)
-    with connect(url, token, account) as client:
+    with connection.open() as client:
         client.call("DELETE", worker_path(worker, dispatch_namespace))
     output.say(f"Deleted {worker}")
 

@@ -30,6 +30,7 @@ class BindingSpec:
     `{"namespace_id": …}` (kv_namespace), `{"bucket_name": …}` (r2_bucket), `{"id": …, "database_id": …}` (d1, both the
     same), `{"namespace": …}` (dispatch_namespace), `{"text": …}` (plain_text, secret_text), `{"json": …}` (json), none
     (assets).
+    `{"service": …}` (service) may have an `entrypoint` and `props`, an object.
     A dispatch_namespace may have an `"outbound": {"worker": {"service": …, "entrypoint": …}, "params": [{"name": …}]}`.
     """
 
@@ -77,4 +78,6 @@ class DeployedWorker:
     bindings: tuple[BindingSpec, ...] = ()
     limits: WorkerLimits = WorkerLimits()
     percentage: float = 100.0
+    kept_rate: float = 0.0
+    """Of the invocations of the Worker that end well and say nothing, the share that its log keeps."""
     assets: DeployedAssets | None = None

@@ -32,6 +32,7 @@ A folder that has a wrangler configuration and no `tenantry.toml` is a platform 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -138,6 +139,27 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mib_total: MemoryMibTotal | None = None
     kv_namespace: list[KvNamespaceFile] = []
     quotas: QuotasFile = QuotasFile()
+
+
+def deploy_order(workers: Iterable[PlatformWorker]) -> list[PlatformWorker]:
+    """Workers with those before them that they have a service binding to, else as they stand in the file.
+
+    A binding to what is not deployed yet is refused. Of Workers that bind one another in a circle one has to be
+    deployed without its binding first, by hand.
+    """
+    left = {(worker.namespace, worker.project.name): worker for worker in workers}
+    ordered: list[PlatformWorker] = []
+
+    def place(worker: PlatformWorker) -> None:
+        for service in worker.project.services:
+            bound = left.pop((None, service.service), None)
+            if bound is not None:
+                place(bound)
+        ordered.append(worker)
+
+    while left:
+        place(left.pop(next(iter(left))))
+    return ordered
 
 
 def load_platform(folder: Path) -> Platform:

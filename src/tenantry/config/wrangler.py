@@ -92,6 +92,7 @@ class ServiceBinding(msgspec.Struct, frozen=True):
     service: str
     entrypoint: str | None = None
     environment: str | None = None
+    props: dict[str, Any] | None = None  # any JSON object
 
 
 class _Assets(msgspec.Struct, frozen=True):
@@ -130,6 +131,7 @@ class _WranglerFile(msgspec.Struct, frozen=True):
     services: list[ServiceBinding] = []
     assets: _Assets | None = None
     limits: _Limits | None = None
+    observability: dict[str, Any] | None = None  # checked by who it is sent to
     base_dir: str | None = None
     rules: list[_Rule] = []
     python_modules: _PythonModules | None = None
@@ -167,6 +169,7 @@ class WorkerProject:
     services: tuple[ServiceBinding, ...] = ()
     assets: ProjectAssets | None = None
     limits: WorkerLimits = field(default_factory=WorkerLimits)
+    observability: Mapping[str, Any] | None = None  # any JSON object
     rules: tuple[ModuleRule, ...] = ()
     python_modules_exclude: tuple[str, ...] = ("**/*.pyc",)
     warnings: tuple[str, ...] = ()
@@ -274,6 +277,7 @@ def _project(file: Path, content: _WranglerFile, warnings: tuple[str, ...]) -> W
         services=tuple(content.services),
         assets=assets,
         limits=WorkerLimits(content.limits.cpu_ms, content.limits.subrequests) if content.limits else WorkerLimits(),
+        observability=content.observability,
         rules=tuple(ModuleRule(rule.type, tuple(rule.globs), rule.fallthrough) for rule in content.rules),
         python_modules_exclude=_vendored_exclude(content.python_modules),
         warnings=warnings,

@@ -15,7 +15,7 @@ HARMLESS = frozenset({
 # These change how a Worker is reached or watched: it runs without, and its author is told.
 # fmt: off
 IGNORED = frozenset({
-    "addresses", "events", "logpush", "observability", "placement", "route", "routes", "streaming_tail_consumers",
+    "addresses", "events", "logpush", "placement", "route", "routes", "streaming_tail_consumers",
     "tail_consumers", "triggers", "zone_id",
 })
 # fmt: on

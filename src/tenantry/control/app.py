@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
@@ -64,6 +64,7 @@ def create_app(
     tails: Tails | None = None,
     tail_port: int = 0,
     logs: LogRing | None = None,
+    attend: Callable[[str | None, str], None] | None = None,
 ) -> ASGIApp:
     """The control plane over `store`, `bundles`, `assets` and `services`, which stay the caller's to close, after the
     end of the ASGI lifespan.
@@ -72,6 +73,7 @@ def create_app(
     `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
     `gateway_url` is where the tenants' requests arrive, for clients to print. `tails` are read from a listener of the
     caller's, on `tail_port`; None: there are none. `logs` is what is kept of what Workers said; None: nothing is.
+    `attend` is told whose log is followed: for a while all that this Worker does is wanted there.
     """
     d1 = services.by_name["d1"]
     assert isinstance(d1, D1Service)
@@ -112,7 +114,7 @@ def create_app(
             *platform_routes(watch),
             *openapi_routes(routes, threads),
             *api_key_routes(store.api_keys, threads),
-            *log_routes(logs, threads),
+            *log_routes(logs, attend, threads),
             *sealing_routes(store.sealing, threads),
         ],
         guards=[authorization(store.audit, threads)],

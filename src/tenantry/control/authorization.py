@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -11,10 +11,11 @@ from litestar.handlers import BaseRouteHandler
 
 from tenantry.control.audit import Audit, Change
 from tenantry.control.edge import PUBLIC_PATHS, asking_of
-from tenantry.control.errors import Forbidden
+from tenantry.control.errors import Forbidden, NotFound
 from tenantry.control.limits import AUDIT_PATH_CHARACTERS_MAX
 from tenantry.control.raw_path import whole_path
-from tenantry.control.scopes import UPLOAD, permits, rule_of
+from tenantry.control.records import absent, absent_namespace
+from tenantry.control.scopes import UPLOAD, hides, permits, rule_of
 from tenantry.control.threads import Threads
 
 __all__ = ["authorization", "template"]
@@ -56,9 +57,20 @@ def authorization(audit: Audit, threads: Threads) -> Guard:
                 raise Forbidden(10000, "Authentication error: the token of an upload of assets opens nothing else.")
             return
         if rule is None or not permits(rule, token.scope, token.resource, connection.path_params):
+            if rule is not None and hides(rule, token.scope):
+                raise _absent(scope["path_template"], connection.path_params)
             what = f" to {token.resource!r}" if token.resource else ""
             raise Forbidden(
                 10000, f"Authentication error: this token is limited to the scope {token.scope.value}{what}."
             )
 
     return guard
+
+
+def _absent(path: str, parameters: Mapping[str, Any]) -> NotFound:
+    """What the route answers when there is nothing."""
+    namespace = parameters.get("namespace")
+    if namespace is not None and "script_name" not in parameters:
+        return absent_namespace(namespace)
+    found = absent(namespace)
+    return NotFound(10090, found.message) if "/workers/services/" in path else found

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, select
 from tenantry.config.deployment import SECRET_TYPES, BindingSpec
 from tenantry.control.errors import Invalid
 from tenantry.control.metadata import INHERIT, Metadata
-from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets
+from tenantry.control.reach import PINNED, is_within_reach
+from tenantry.control.records import ScriptRef
+from tenantry.control.schema import d1_databases, dispatch_namespaces, kv_namespaces, r2_buckets, scripts
 
 __all__ = ["name_resources", "pin_resources", "replace_bindings", "resolve_bindings"]
-
-_NAMESPACE_ID = "namespace_id_pinned"
 
 
 def resolve_bindings(metadata: Metadata, previous: Iterable[BindingSpec], *, strict: bool) -> tuple[BindingSpec, ...]:
@@ -48,12 +48,13 @@ def replace_bindings(
     return tuple(resolved.values())
 
 
-def pin_resources(connection: Connection, account_id: str, bindings: Iterable[BindingSpec]) -> tuple[BindingSpec, ...]:
-    """The bindings as a version stores them: a dispatch namespace by its id too, for it may be renamed.
+def pin_resources(connection: Connection, ref: ScriptRef, bindings: Iterable[BindingSpec]) -> tuple[BindingSpec, ...]:
+    """The bindings as a version of a Worker stores them: a dispatch namespace by its id too, for it may be renamed.
 
-    Raises Invalid when one names what does not exist in this account; another's is not told apart from none.
+    Raises Invalid when one names what does not exist in this account, or is not within reach of who asks: the two, and
+    what is another account's, are not told apart.
     """
-    return tuple(_pin(connection, account_id, binding) for binding in bindings)
+    return tuple(_pin(connection, ref, binding) for binding in bindings)
 
 
 def name_resources(connection: Connection, bindings: Iterable[BindingSpec]) -> tuple[BindingSpec, ...]:
@@ -61,38 +62,51 @@ def name_resources(connection: Connection, bindings: Iterable[BindingSpec]) -> t
     return tuple(_name(connection, binding) for binding in bindings)
 
 
-def _pin(connection: Connection, account_id: str, binding: BindingSpec) -> BindingSpec:
+def _pin(connection: Connection, ref: ScriptRef, binding: BindingSpec) -> BindingSpec:
+    fields = binding.fields
+    condition = None
     match binding.type:
         case "kv_namespace":
-            name, column, code = binding.fields["namespace_id"], kv_namespaces.c.id, 10041
+            name, column, code = fields["namespace_id"], kv_namespaces.c.id, 10041
             message = f"KV namespace '{name}' not found"
         case "r2_bucket":
-            name, column, code = binding.fields["bucket_name"], r2_buckets.c.name, 10085
+            name, column, code = fields["bucket_name"], r2_buckets.c.name, 10085
             message = f"R2 bucket {name[:80]!a} not found"
         case "d1":
-            name, column, code = binding.fields["database_id"], d1_databases.c.id, 10181
+            name, column, code = fields["database_id"], d1_databases.c.id, 10181
             message = f"D1 database {name[:80]!a} not found"
         case "dispatch_namespace":
-            name, column, code = binding.fields["namespace"], dispatch_namespaces.c.name, 10021
+            name, column, code = fields["namespace"], dispatch_namespaces.c.name, 10021
             message = f"dispatch namespace '{name}' not found"
+        case "service":
+            # Never a Worker of a dispatch namespace: those are customers', whose names nobody may guess.
+            name, column, code = fields["service"], scripts.c.name, 10143
+            condition = scripts.c.namespace_id.is_(None)
+            message = f"Could not resolve service binding '{binding.name}'. Target script '{name}' not found"
         case _:
+            if not is_within_reach(connection, ref, binding):
+                raise Invalid(10021, f"binding {binding.name}: a token of the account has to bind a {binding.type}")
             return binding
     table = column.table
     identifier = table.c.id if "id" in table.c else column
-    query = select(identifier).where(table.c.account_id == account_id, column == name)
-    found = connection.execute(query).scalar()
-    if found is None:
-        raise Invalid(code, f"binding {binding.name}: {message}. Create it first, or mend its id or name.")
-    if binding.type != "dispatch_namespace":
-        return binding
-    return BindingSpec(binding.name, binding.type, {**binding.fields, _NAMESPACE_ID: found})
+    query = select(identifier).where(table.c.account_id == ref.account_id, column == name)
+    found = connection.execute(query if condition is None else query.where(condition)).scalar()
+    is_itself = binding.type == "service" and ref.namespace is None and name == ref.name
+    if binding.type == "dispatch_namespace" and found is not None:
+        binding = BindingSpec(binding.name, binding.type, {**fields, PINNED: found})
+    if (found is None and not is_itself) or not is_within_reach(connection, ref, binding):
+        hint = "Create it first, or mend its id or name."
+        if ref.reach is not None:
+            hint = "Create it first, mend its id or name, or use a token that may bind it."
+        raise Invalid(code, f"binding {binding.name}: {message}. {hint}")
+    return binding
 
 
 def _name(connection: Connection, binding: BindingSpec) -> BindingSpec:
-    if _NAMESPACE_ID not in binding.fields:
+    if PINNED not in binding.fields:
         return binding
     fields = dict(binding.fields)
-    query = select(dispatch_namespaces.c.name).where(dispatch_namespaces.c.id == fields.pop(_NAMESPACE_ID))
+    query = select(dispatch_namespaces.c.name).where(dispatch_namespaces.c.id == fields.pop(PINNED))
     name = connection.execute(query).scalar()
     if name is not None:
         fields["namespace"] = name

@@ -128,6 +128,8 @@ FAILURES_MAX = 20
 FAILURE_SECONDS = 60.0
 FAILURE_ADDRESSES = 10_000
 TOKEN_NAME_CHARACTERS_MAX = 120
+TOKEN_RESOURCES_MAX = 100
+TOKEN_RESOURCE_CHARACTERS_MAX = 128
 # Of a path in the audit log; names in it are shorter, contents of resources are not logged.
 AUDIT_PATH_CHARACTERS_MAX = 1024
 # Of the file of keys that secrets are sealed with: some hundred rotations.

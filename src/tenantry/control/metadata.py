@@ -20,6 +20,7 @@ from tenantry.control import limits
 from tenantry.control.asset_metadata import AssetsMetadata, assets_untrusted
 from tenantry.control.errors import Invalid
 from tenantry.control.names import module_name_untrusted, namespace_name_untrusted, script_name_untrusted
+from tenantry.control.observability import kept_rate_untrusted
 
 __all__ = [
     "INHERIT",
@@ -95,6 +96,15 @@ class _DispatchNamespace(msgspec.Struct, frozen=True):
     outbound: _Outbound | None = None
 
 
+class _Service(msgspec.Struct, frozen=True):
+    type_name: ClassVar = "service"
+    service: str
+    environment: str | None = None
+    entrypoint: str | None = None
+    props: dict[str, Any] | None = None  # any JSON object
+    cross_account_grant: str | None = None  # refused
+
+
 class _PlainText(msgspec.Struct, frozen=True):
     type_name: ClassVar = "plain_text"
     text: str
@@ -125,6 +135,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "r2_bucket": _R2Bucket,
     "d1": _D1,
     "dispatch_namespace": _DispatchNamespace,
+    "service": _Service,
     "plain_text": _PlainText,
     "secret_text": _SecretText,
     "json": _Json,
@@ -221,6 +232,7 @@ def annotations_untrusted(given: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _settings(raw: _Metadata) -> dict[str, Any]:
+    kept_rate_untrusted(raw.observability)
     return {
         "tags": None if raw.tags is None else tuple(raw.tags),
         "logpush": raw.logpush,
@@ -368,6 +380,8 @@ def _fields(name: str, body: msgspec.Struct) -> dict[str, Any]:  # Any: JSON, se
             if outbound is not None:
                 fields["outbound"] = _outbound(name, outbound)
             return fields
+        case _Service():
+            return _service(name, body)
         case _PlainText(text=str(text)) | _SecretText(text=str(text)):
             _check_variable(name, len(text.encode()))
             return {"text": text}
@@ -383,18 +397,32 @@ def _fields(name: str, body: msgspec.Struct) -> dict[str, Any]:  # Any: JSON, se
     raise AssertionError(f"no case for {type(body)}")
 
 
+def _service(binding: str, service: _Service) -> dict[str, Any]:
+    if service.cross_account_grant is not None:
+        raise Invalid(10021, f"binding {binding}: a Worker of another account cannot be bound")
+    fields: dict[str, Any] = _worker(binding, service)
+    if service.props:
+        _check_variable(binding, len(msgspec.json.encode(service.props)))
+        fields["props"] = service.props
+    return fields
+
+
+def _worker(binding: str, worker: _Service | _OutboundService) -> dict[str, str]:
+    """Another Worker, as a binding names it."""
+    if worker.environment not in (None, "production"):
+        raise Invalid(10021, f"binding {binding}: a Worker has no environment but production; leave it out")
+    fields = {"service": script_name_untrusted(worker.service)}
+    entrypoint = worker.entrypoint
+    if entrypoint is not None:
+        if len(entrypoint) > limits.BINDING_NAME_CHARACTERS_MAX or not _BINDING_NAME.fullmatch(entrypoint):
+            raise Invalid(10021, f"binding {binding}: {entrypoint[:80]!a} is not the name of an entrypoint")
+        fields["entrypoint"] = entrypoint
+    return fields
+
+
 def _outbound(binding: str, outbound: _Outbound) -> dict[str, Any]:
     """The Worker need not exist yet: it is looked for at each fetch, which fails while there is none."""
-    worker = outbound.worker
-    if worker.environment not in (None, "production"):
-        raise Invalid(10021, f"binding {binding}: environments of an outbound Worker are not supported")
-    fields = {"service": script_name_untrusted(worker.service)}
-    if worker.entrypoint is not None:
-        if len(worker.entrypoint) > limits.BINDING_NAME_CHARACTERS_MAX or not _BINDING_NAME.fullmatch(
-            worker.entrypoint
-        ):
-            raise Invalid(10021, f"binding {binding}: {worker.entrypoint[:80]!a} is not the name of an entrypoint")
-        fields["entrypoint"] = worker.entrypoint
+    fields = _worker(binding, outbound.worker)
     names = [param.name for param in outbound.params or ()]
     if len(names) > limits.OUTBOUND_PARAMS_MAX:
         raise Invalid(10021, f"binding {binding}: more than {limits.OUTBOUND_PARAMS_MAX} outbound params")

@@ -22,6 +22,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT NOT NULL,
             scope TEXT NOT NULL,
             resource TEXT NOT NULL,
+            granted TEXT NOT NULL,
             digest TEXT NOT NULL,
             created_on TEXT NOT NULL,
             modified_on TEXT NOT NULL,

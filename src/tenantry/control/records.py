@@ -20,7 +20,9 @@ from tenantry.control.schema import deployment_versions, deployments, dispatch_n
 
 __all__ = [
     "Deployment",
+    "Grant",
     "Origin",
+    "Reach",
     "Schedule",
     "Script",
     "ScriptRef",
@@ -29,6 +31,7 @@ __all__ = [
     "Version",
     "VersionMetadata",
     "absent",
+    "absent_namespace",
     "deploy_versions",
     "deployment_of",
     "find_script",
@@ -45,13 +48,31 @@ __all__ = [
 ]
 
 
+Grant = tuple[str, str]
+"""A type of `reach.GRANTABLE`, and the name of a resource of that type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a limited token deploys, and so what it may bind (`reach`): a Worker, or with `worker` None all Workers of
+    `namespace`; and what it was given beside."""
+
+    namespace: str | None
+    worker: str | None
+    granted: frozenset[Grant] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class ScriptRef:
-    """A Worker as a request names it. `namespace` is None outside dispatch namespaces."""
+    """A Worker as a request names it. `namespace` is None outside dispatch namespaces.
+
+    `reach`: what whoever asks may bind to it; None: everything that its account has.
+    """
 
     account_id: str
     namespace: str | None
     name: str
+    reach: Reach | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +246,12 @@ def namespace_id_of(connection: Connection, account_id: str, namespace: str) -> 
     )
     namespace_id: str | None = connection.execute(query).scalar()
     if namespace_id is None:
-        raise NotFound(10007, f"dispatch namespace {namespace[:80]!a} not found")
+        raise absent_namespace(namespace)
     return namespace_id
+
+
+def absent_namespace(namespace: str) -> NotFound:
+    return NotFound(10007, f"dispatch namespace {namespace[:80]!a} not found")
 
 
 def place_of(connection: Connection, account_id: str, namespace: str | None) -> ColumnElement[bool]:

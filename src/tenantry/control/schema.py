@@ -40,6 +40,7 @@ tokens = Table(
     Column("name", Text, nullable=False),
     Column("scope", Text, nullable=False),  # see `scopes.Scope`
     Column("resource", Text, nullable=False),  # what the scope is limited to; empty for scopes that have none
+    Column("granted", Text, nullable=False),  # JSON [[type, name], …]: what it may bind beside, see `reach`
     Column("digest", Text, nullable=False),  # SHA-256 of the whole token; its entropy makes a slow hash pointless
     Column("created_on", Text, nullable=False),
     Column("modified_on", Text, nullable=False),

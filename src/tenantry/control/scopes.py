@@ -7,7 +7,8 @@
     worker       a Worker, as `name` or        deploy, change and delete this one
                  `namespace/name`
 
-A route that has no row is for nobody: what was forgotten stays shut.
+A route that has no row is for nobody: what was forgotten stays shut. What a limited token may look at where it is its
+own is not there where it is not: clients look around before they deploy, and go on when there is nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["RULES", "UPLOAD", "Rule", "Scope", "permits", "rule_of"]
+__all__ = ["RULES", "UPLOAD", "Rule", "Scope", "hides", "permits", "rule_of"]
 
 
 class Scope(StrEnum):
@@ -122,6 +123,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_A}/workers/services/{{script_name}}"): _LOOK,
     ("DELETE", f"{_A}/workers/services/{{script_name}}"): _DEPLOY,
     ("GET", f"{_A}/workers/workers/{{script_name}}"): _LOOK,
+    ("PATCH", f"{_A}/workers/workers/{{script_name}}/versions/latest"): _DEPLOY,
     ("POST", f"{_A}/workers/assets/upload"): UPLOAD,
     ("POST", f"{_A}/workers/assets/upload/{{hash}}"): UPLOAD,
     ("GET", f"{_A}/workers/tails/by-consumer/{{script_name}}"): _LOOK,
@@ -218,6 +220,11 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
 def rule_of(method: str, path: str) -> Rule | None:
     """The row of a route, by the template of its path. HEAD is like GET."""
     return RULES.get(("GET" if method == "HEAD" else method, path))
+
+
+def hides(rule: Rule, scope: Scope) -> bool:
+    """Whether a token of `scope` that `rule` does not permit is told that there is nothing, whatever there is."""
+    return not rule.audited and scope in rule.scopes
 
 
 def permits(rule: Rule, scope: Scope, resource: str, parameters: Mapping[str, str]) -> bool:

@@ -21,6 +21,7 @@ from tenantry.control.bindings import name_resources, pin_resources, resolve_bin
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import Invalid
+from tenantry.control.observability import kept_rate_untrusted
 from tenantry.control.records import (
     Origin,
     Script,
@@ -47,11 +48,13 @@ from tenantry.control.upload import Upload
 
 __all__ = [
     "Change",
+    "References",
     "Scripts",
     "TagFilter",
     "changed_settings",
     "check_assets",
     "check_tags",
+    "heard_settings",
     "previewed",
     "running",
     "running_where",
@@ -97,6 +100,16 @@ class TagFilter:
         return all((tag in has) is wanted for tag, wanted in self.wanted.items())
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """Of a Worker: by which bindings of which others it is called (Worker, binding), whom it calls (the same), and the
+    Workers that have it as the outbound Worker of a dispatch namespace (Worker, namespace)."""
+
+    incoming: tuple[tuple[str, str], ...]
+    outgoing: tuple[tuple[str, str], ...]
+    outbound: tuple[tuple[str, str], ...]
+
+
 class Scripts:
     """The Workers of all accounts. Blocks: call it from a thread."""
 
@@ -128,7 +141,7 @@ class Scripts:
             if before is None or settings != before.settings:
                 write_settings(connection, script_id, settings, moment)
             if before is not None and self._is_current(connection, before, stored, upload):
-                return Change(need_script(connection, ref))
+                return Change(need_script(connection, ref), heard_settings(connection, before, settings))
             origin = origin.triggered_by("upload")
             version = insert_version(
                 connection, script_id, stored, upload.bundle, upload.modules, origin, startup_ms, moment
@@ -168,28 +181,43 @@ class Scripts:
                 drop_sessions(connection, ScriptRef(account_id, namespace, script.name))
         return Change(len(found), removed=tuple((namespace, script.name) for script in found))
 
-    def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Script:
+    def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Change[Script]:
         """Change what belongs to the Worker and to none of its versions. Raises NotFound, and what `change` does."""
         with self._database.write() as connection:
             script = need_script(connection, ref)
             settings = change(script.settings)
             if settings != script.settings:
                 write_settings(connection, script.id, settings, now())
-            return _shown(connection, need_script(connection, ref))
+            shown = _shown(connection, need_script(connection, ref))
+            return Change(shown, heard_settings(connection, script, settings))
 
-    def dispatchers_through(self, ref: ScriptRef) -> list[tuple[str, str]]:
-        """The Workers that have this one as an outbound Worker: their name, and that of the dispatch namespace."""
-        place = (scripts.c.account_id == ref.account_id, versions.c.metadata.contains('"outbound"'))
+    def references(self, ref: ScriptRef) -> References:
+        """Who would miss this Worker, outside dispatch namespaces, and whom it calls. Raises NotFound."""
+        document = versions.c.metadata
+        naming = document.contains('"service"') & document.contains(f'"{ref.name}"', autoescape=True)
         with self._database.read() as connection:
-            found = running_where(connection, and_(*place))
-        return sorted(
-            {
+            outgoing = running(connection, need_script(connection, ref))
+            others = running_where(connection, and_(scripts.c.account_id == ref.account_id, naming))
+        return References(
+            incoming=_distinct(
+                (worker.name, binding.name)
+                for worker in others
+                for binding in worker.bindings
+                if binding.type == "service" and binding.fields["service"] == ref.name
+            ),
+            outgoing=_distinct(
+                (binding.fields["service"], binding.name)
+                for worker in outgoing
+                for binding in worker.bindings
+                if binding.type == "service"
+            ),
+            outbound=_distinct(
                 (worker.name, binding.fields["namespace"])
-                for worker in found
+                for worker in others
                 for binding in worker.bindings
                 if binding.type == "dispatch_namespace"
                 and binding.fields.get("outbound", {}).get("worker", {}).get("service") == ref.name
-            }
+            ),
         )
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
@@ -256,6 +284,10 @@ class Scripts:
                 yield script
 
 
+def _distinct(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(set(pairs)))
+
+
 def upload_metadata(
     connection: Connection, ref: ScriptRef, script: Script | None, upload: Upload, *, strict_inherit: bool
 ) -> VersionMetadata:
@@ -270,7 +302,7 @@ def upload_metadata(
         upload.metadata.main_module,
         upload.metadata.compatibility_date,
         upload.metadata.compatibility_flags,
-        pin_resources(connection, ref.account_id, bindings),
+        pin_resources(connection, ref, bindings),
         upload.metadata.limits,
         _assets(connection, upload, assets_before),
     )
@@ -316,6 +348,13 @@ def previewed(connection: Connection, ref: ScriptRef, bundle: str, metadata: Ver
 def running(connection: Connection, script: Script) -> tuple[DeployedWorker, ...]:
     """The versions that get a Worker's requests."""
     return tuple(running_where(connection, scripts.c.id == script.id))
+
+
+def heard_settings(
+    connection: Connection, before: Script, settings: ScriptSettings
+) -> tuple[tuple[DeployedWorker, ...], ...]:
+    """For a `Change`: what the data plane has to hear of new settings, which are written. Most are not its concern."""
+    return () if settings.observability == before.settings.observability else (running(connection, before),)
 
 
 def running_where(connection: Connection, condition: ColumnElement[bool]) -> list[DeployedWorker]:
@@ -365,6 +404,7 @@ def _running_query() -> Select[Any]:
     return (
         select(
             scripts.c.name,
+            scripts.c.settings,
             dispatch_namespaces.c.name.label("namespace"),
             deployment_versions.c.percentage,
             versions,
@@ -380,7 +420,9 @@ def _running_query() -> Select[Any]:
 def _running(connection: Connection, row: Row[Any]) -> DeployedWorker:
     version = read_version(row)
     bindings = name_resources(connection, with_values(connection, version.metadata.bindings))
-    return _worker(row.namespace, row.name, version.id, version.bundle, version.metadata, bindings, row.percentage)
+    worker = _worker(row.namespace, row.name, version.id, version.bundle, version.metadata, bindings, row.percentage)
+    settings = msgspec.json.decode(row.settings, type=ScriptSettings)
+    return replace(worker, kept_rate=kept_rate_untrusted(settings.observability))
 
 
 def _worker(

@@ -13,12 +13,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
 
 from tenantry.control import limits
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.errors import NotFound
+from tenantry.control.records import Grant, Reach
 from tenantry.control.resources import Page
 from tenantry.control.schema import tokens
 from tenantry.control.scopes import Scope
@@ -43,6 +45,18 @@ class Token:
     created_on: str
     modified_on: str
     expires_on: str | None
+    granted: frozenset[Grant] = frozenset()
+    """What it may bind to its Workers beside what they are bound to."""
+
+    @property
+    def reach(self) -> Reach | None:
+        """What it may bind; None: everything that its account has."""
+        if self.scope is Scope.NAMESPACE:
+            return Reach(self.resource, None, self.granted)
+        if self.scope is Scope.WORKER:
+            namespace, _, name = self.resource.rpartition("/")
+            return Reach(namespace or None, name, self.granted)
+        return None
 
     def is_expired(self, moment: str) -> bool:
         # Times of one form compare as texts do.
@@ -62,10 +76,11 @@ class Tokens:
         scope: Scope = Scope.ADMIN,
         resource: str = "",
         expires_on: str | None = None,
+        granted: frozenset[Grant] = frozenset(),
     ) -> tuple[Token, str]:
         """A new token, and the whole of it: the only time that it is in clear."""
         token_id, moment = secrets.token_hex(8), now()
-        made = Token(token_id, account_id, name, scope, resource, moment, moment, expires_on)
+        made = Token(token_id, account_id, name, scope, resource, moment, moment, expires_on, granted)
         value = _value(token_id)
         with self._database.write() as connection:
             connection.execute(
@@ -75,6 +90,7 @@ class Tokens:
                     name=made.name,
                     scope=made.scope.value,
                     resource=made.resource,
+                    granted=msgspec.json.encode(sorted(granted)).decode(),
                     digest=_digest(value),
                     created_on=made.created_on,
                     modified_on=made.modified_on,
@@ -158,6 +174,7 @@ _COLUMNS: tuple[Any, ...] = (
     tokens.c.created_on,
     tokens.c.modified_on,
     tokens.c.expires_on,
+    tokens.c.granted,
 )
 
 
@@ -171,6 +188,7 @@ def _token(row: Row[*tuple[Any, ...]]) -> Token:
         row.created_on,
         row.modified_on,
         row.expires_on,
+        msgspec.json.decode(row.granted, type=frozenset[tuple[str, str]]),
     )
 
 

@@ -37,6 +37,7 @@ from tenantry.control.scripts import (
     Change,
     changed_settings,
     check_assets,
+    heard_settings,
     previewed,
     running,
     shown_version,
@@ -58,7 +59,7 @@ class Versions:
 
     def upload(
         self, ref: ScriptRef, upload: Upload, origin: Origin, *, strict_inherit: bool, startup_ms: int = 0
-    ) -> Version:
+    ) -> Change[Version]:
         """Make a version that gets no requests yet. Raises NotFound for the Worker, Invalid for bindings."""
         with self._database.write() as connection:
             moment = now()
@@ -72,7 +73,7 @@ class Versions:
             made = insert_version(
                 connection, script.id, stored, upload.bundle, upload.modules, origin, startup_ms, moment
             )
-            return shown_version(connection, made)
+            return Change(shown_version(connection, made), heard_settings(connection, script, settings))
 
     def get(self, ref: ScriptRef, version_id: str) -> Version:
         """By its id, or the word `latest`. Raises NotFound."""
@@ -125,6 +126,18 @@ class Versions:
                 script = need_script(connection, ref)
                 return Change(_with_shown(connection, script), (running(connection, script),))
             return Change(_with_shown(connection, script))
+
+    def amend(self, ref: ScriptRef, origin: Origin, change: Callable[[VersionMetadata], VersionMetadata]) -> Version:
+        """A version like the latest but for `change`, which gets no requests yet. Raises NotFound, and as `change`."""
+        with self._database.write() as connection:
+            script = need_script(connection, ref)
+            latest = latest_version(connection, script.id)
+            moment = now()
+            metadata = stored_metadata(connection, script.id, _revised(connection, ref, latest, change), moment)
+            made = insert_version(
+                connection, script.id, metadata, latest.bundle, latest.modules, origin, latest.startup_ms, moment
+            )
+            return shown_version(connection, made)
 
     def preview(
         self, ref: ScriptRef, change: Callable[[VersionMetadata], VersionMetadata], files: Files
@@ -187,7 +200,7 @@ def _revised(
     check_assets(changed)
     stored = {binding.name: binding for binding in latest.metadata.bindings}
     bindings = [
-        stored[binding.name] if binding in named else pin_resources(connection, ref.account_id, [binding])[0]
+        stored[binding.name] if binding in named else pin_resources(connection, ref, [binding])[0]
         for binding in changed.bindings
     ]
     return replace(changed, bindings=tuple(bindings))

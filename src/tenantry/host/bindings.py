@@ -112,14 +112,16 @@ class CapabilityTable:
         worker: DeployedWorker,
         services: Mapping[str, tuple[Service, str]],
         namespace_target: Callable[[str, OutboundWorker | None], Target],
+        worker_target: Callable[[Mapping[str, Any]], Target],
         fetch: Target,
         forms: Target,
         assets: Target | None = None,
     ) -> None:
-        """`assets` is for bindings of that type; None: the version has no static assets."""
+        """`worker_target` is for service bindings, by their fields. `assets` is for bindings of that type; None: the
+        version has no static assets."""
         self.targets: list[Target] = [fetch, forms]
         self._assets = assets
-        bindings = [self._binding(spec, services, namespace_target) for spec in worker.bindings]
+        bindings = [self._binding(spec, services, namespace_target, worker_target) for spec in worker.bindings]
         self.assignment = Assignment(
             main_module=worker.main_module,
             bindings=bindings,
@@ -134,11 +136,14 @@ class CapabilityTable:
         spec: BindingSpec,
         services: Mapping[str, tuple[Service, str]],
         namespace_target: Callable[[str, OutboundWorker | None], Target],
+        worker_target: Callable[[Mapping[str, Any]], Target],
     ) -> BindingStubSpec:
         if spec.type in _VALUE_TYPES:
             return BindingStubSpec(spec.name, spec.type, value=spec.fields[_VALUE_TYPES[spec.type]])
         if spec.type == "dispatch_namespace":
             target = namespace_target(spec.fields["namespace"], OutboundWorker.of(spec.fields))
+        elif spec.type == "service":
+            target = worker_target(spec.fields)
         elif spec.type == "assets":
             if self._assets is None:
                 raise ConfigError(f"the binding {spec.name} is for static assets, and this version has none")

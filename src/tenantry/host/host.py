@@ -33,6 +33,7 @@ from tenantry.host.outbound import FetchTarget
 from tenantry.host.pool import WorkerPool
 from tenantry.host.process import WorkerProcess
 from tenantry.host.runtime import Runtime
+from tenantry.host.service_bindings import ServiceBindingTarget
 from tenantry.host.split import Invokable, Split, read_choice_untrusted
 from tenantry.host.starts import Starts
 from tenantry.host.startup import Trials
@@ -116,6 +117,7 @@ class Host:
         key = (versions[0].namespace, versions[0].name)
         before = {pool.worker.version_id: pool for pool in self._pools.get(key, ())}
         pools = [self._pool_of(version, before.get(version.version_id)) for version in versions]
+        self.traces.keeping.sample(key, versions[0].kept_rate)
         self._pools[key] = pools
         if len(pools) == 1:
             self._ways[key] = pools[0]
@@ -128,7 +130,9 @@ class Host:
                 pool.retire(pools[0])
 
     def _pool_of(self, worker: DeployedWorker, before: WorkerPool | None) -> WorkerPool:
-        if before is not None and replace(before.worker, percentage=worker.percentage) == worker:
+        if before is not None and before.worker == replace(
+            worker, percentage=before.worker.percentage, kept_rate=before.worker.kept_rate
+        ):
             return before
         key = (worker.namespace, worker.name)
         front = self._front(worker)
@@ -171,6 +175,7 @@ class Host:
             worker,
             self._services.by_binding_type,
             lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
+            lambda fields: ServiceBindingTarget(self.find, fields),
             FetchTarget(egress, self.find),
             self._forms,
             None if front is None else AssetsTarget(front),
@@ -193,6 +198,7 @@ class Host:
         key = (namespace, name)
         self._egress.pop(key, None)
         self._admissions.pop(key, None)
+        self.traces.keeping.sample(key, 0)
         self._lanes.pop(key, None)
         self._log_rates.pop(key, None)
         self._ways.pop(key, None)

@@ -60,6 +60,8 @@ class Invocation(msgspec.Struct, eq=False):
     canceled: bool = False
     cpu_seconds: float = 0.0
     subrequests: int = 0
+    service_calls: int = 0
+    """Made through service bindings, by it and all that it calls; stands at the root."""
     failure: InvocationError | None = None
     stopped: bool = False
     """Its time was over, and it was told."""

@@ -40,6 +40,8 @@ REFUSED_CALLS_MAX: Final = 10_000
 
 DEPTH_MAX: Final = 16
 """Workers that call Workers."""
+SERVICE_CALLS_MAX: Final = 32
+"""Calls through service bindings for one event from outside, all Workers that it reaches together. Cloudflare's."""
 
 LOG_BYTES_MAX: Final = 256 * 1024
 """Log text of one invocation, or of LOG_SECONDS outside of any. Cloudflare: 256 KB."""
@@ -49,6 +51,14 @@ LOG_SECONDS: Final = 60.0
 LOG_BYTES_PER_SECOND: Final = 512 * 1024
 LOG_BURST_BYTES: Final = 4 * 1024 * 1024
 """And of one Worker, whatever it is asked: text and events as above. What comes faster is lost. Ours."""
+KEPT_PER_SECOND_MAX: Final = 20
+"""Invocations of one Worker that ended well, said nothing, and are kept because its `observability` asks for it."""
+ATTENDED_PER_SECOND_MAX: Final = 200
+"""The same, while somebody follows the Worker's log."""
+KEPT_TOTAL_MAX: Final = 500
+"""Of all Workers together, in a second: what a thread can write beside everything else."""
+ATTENDED_WORKERS_MAX: Final = 10_000
+"""Workers whose silent invocations are kept, beyond which nobody more can follow one."""
 REDACTED_CHARACTERS_MIN: Final = 8
 """Of a secret that is hidden where its Worker logs it: a shorter one would be found where it does not stand."""
 

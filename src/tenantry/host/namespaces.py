@@ -38,7 +38,8 @@ class NamespaceTarget(Permanent):
         way = self._host.find(self._namespace, script)
         if way is None:
             return False
-        return Relay(process, invocation, call, way.pool_for(invocation)).try_start(method, self._terms)
+        relay = Relay(process, invocation, call, way.pool_for(invocation))
+        return relay.try_start(call.kind, method, call.payload, self._terms)
 
     async def call(
         self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tenantry.errors import ProtocolError, WorkerNotFound
 from tenantry.host.egress.request import decode_request_untrusted
 from tenantry.host.targets import Permanent, Reply, Target, Thing, close_streams
+from tenantry.wire.entry import Entry, enter, pack_entry
 from tenantry.wire.events import InvocationKind
 from tenantry.wire.values import encode
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from tenantry.host.invocation import Invocation
     from tenantry.host.split import Invokable
-    from tenantry.host.terms import OutboundRoute
 
 __all__ = ["FetchTarget"]
 
@@ -47,11 +47,7 @@ class FetchTarget(Permanent):
         except BaseException:
             await close_streams(things)
             raise
-        arguments = encode([request, _extra(route)])
+        arguments = pack_entry(Entry(route.worker.entrypoint, env=route.params)) + encode([request])
         return await way.pool_for(invocation).invoke(
-            InvocationKind.OUTBOUND, "fetch", arguments, things, invocation.depth + 1, caller=invocation
+            enter(kind), "fetch", arguments, things, invocation.depth + 1, caller=invocation
         )
-
-
-def _extra(route: OutboundRoute) -> dict[str, object]:
-    return {"entrypoint": route.worker.entrypoint, "params": dict(route.params)}

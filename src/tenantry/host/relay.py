@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenantry.host.pool import WorkerPool
     from tenantry.host.process import WorkerProcess
     from tenantry.host.terms import Terms
+    from tenantry.wire.events import InvocationKind
 
 __all__ = ["Relay"]
 
@@ -33,15 +34,17 @@ class Relay:
         self._asked: Invocation | None = None
         self._canceled = False
 
-    def try_start(self, method: str, terms: Terms) -> bool:
-        """Ask the other Worker. False: it has no process, or no place; nothing was done. Raises InvocationError."""
-        call = self._call
+    def try_start(self, kind: InvocationKind, method: str, payload: bytes, terms: Terms) -> bool:
+        """Ask the other Worker what the call asks, in the words that are its own.
+
+        False: it has no process, or no place; nothing was done. Raises InvocationError.
+        """
         self._asked = self._pool.try_ask(
-            call.kind, method, call.payload, self._invocation.depth + 1, terms, self._invocation, self._answered
+            kind, method, payload, self._invocation.depth + 1, terms, self._invocation, self._answered
         )
         if self._asked is None:
             return False
-        self._process.serving(self._invocation, call, self)
+        self._process.serving(self._invocation, self._call, self)
         return True
 
     def cancel(self) -> None:

@@ -16,6 +16,7 @@ from tenantry.config.plans import Plans
 from tenantry.errors import ProtocolError, StartRefused, TenantryError
 from tenantry.host.bindings import CapabilityTable
 from tenantry.host.limits import REFUSED_CALLS_MAX, TRIAL_LOG_CHARACTERS_MAX, TRIALS_MAX
+from tenantry.host.redaction import redactor
 from tenantry.host.runtime import Process, Runtime
 from tenantry.wire.assignment import WORKER_ROOT, encode_assignment
 from tenantry.wire.events import (
@@ -60,7 +61,8 @@ class Trials:
         except (TenantryError, OSError) as error:
             raise TenantryError("no process could be started to try the Worker") from error
         loop = asyncio.get_running_loop()
-        log = _Log()
+        redact = redactor(worker) or _as_it_is
+        log = _Log(redact)
         log.peer = peer = Peer(process.channel, log, loop)
         for target in range(len(assignment.bindings) + 2):
             peer.session.export(StubExport(target))
@@ -70,7 +72,7 @@ class Trials:
             _, future = peer.call(WORKER_ROOT, InvocationKind.RPC, "", encode([]))
             await future
         except PeerError as error:
-            raise StartRefused(log.text or str(error)) from error
+            raise StartRefused(log.text or redact(str(error))) from error
         except ChannelClosed as error:
             if watch.done():
                 raise StartRefused(
@@ -93,10 +95,15 @@ async def _end_at_limit(process: Process, cpu_seconds_max: float, deadline: floa
     process.kill()
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
 class _Log:
     """The handler of the channel: what the Worker says of its failure, and no to all that it calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
         self.text = ""
         self.peer: Peer | None = None
         self._refused = 0
@@ -120,6 +127,6 @@ class _Log:
 
     def log_received(self, event: LogReceived) -> None:
         if event.level == "error":
-            self.text = event.message[:TRIAL_LOG_CHARACTERS_MAX]
+            self.text = self._redact(event.message)[:TRIAL_LOG_CHARACTERS_MAX]
 
     def closed(self, error: Exception | None) -> None: ...

@@ -14,6 +14,8 @@ import msgspec
 import structlog
 
 from tenantry.errors import LimitExceeded, ProtocolError
+from tenantry.host.keeping import Keeping
+from tenantry.wire.entry import split_entry
 from tenantry.wire.events import InvocationKind, PeerError
 from tenantry.wire.values import RequestValue, ResponseValue, decode_untrusted
 
@@ -85,6 +87,8 @@ class TraceHub:
     def __init__(self) -> None:
         self._listeners: dict[tuple[str | None, str], list[Listener]] = {}
         self._of_notable: list[Listener] = []
+        self.keeping = Keeping()
+        """Which of the others those hear of who hear of what is notable."""
 
     def watch(self, namespace: str | None, name: str, listener: Listener) -> Callable[[], None]:
         """From now on `listener` hears of what the Worker does, until the function that is returned is called."""
@@ -100,9 +104,10 @@ class TraceHub:
         return leave
 
     def watch_notable(self, listener: Listener) -> Callable[[], None]:
-        """As `watch`, of all Workers, but only of invocations that said something or did not end `ok`.
+        """As `watch`, of all Workers, but only of invocations that said something or did not end `ok`, and of those
+        that `keeping` admits.
 
-        What ends `ok` in silence costs nothing: its recorder would be made by what it says, or by its failure.
+        What else ends `ok` in silence costs nothing: its recorder would be made by what it says, or by its failure.
         """
         self._of_notable.append(listener)
 
@@ -125,9 +130,13 @@ class TraceHub:
         redact: Callable[[str], str] | None = None,
     ) -> Recorder | None:
         """For an invocation that begins; None when nobody watches."""
-        if not self._listeners or (worker.namespace, worker.name) not in self._listeners:
+        if not self._listeners and not self.keeping:
             return None
-        return Recorder(self, worker, kind, method, payload, redact)
+        place = (worker.namespace, worker.name)
+        is_kept = bool(self._of_notable) and self.keeping.admits(place)
+        if not is_kept and place not in self._listeners:
+            return None
+        return Recorder(self, worker, kind, method, payload, redact, is_kept=is_kept)
 
     def said(self, worker: DeployedWorker, level: str, message: str) -> None:
         """Something that the Worker logged while it ran no invocation."""
@@ -135,9 +144,9 @@ class TraceHub:
             log = TraceLog(level, message, _now_ms())
             self.publish(Trace(worker.name, worker.namespace, worker.version_id, "unknown", [log]))
 
-    def publish(self, trace: Trace) -> None:
+    def publish(self, trace: Trace, *, is_kept: bool = False) -> None:
         listeners = list(self._listeners.get((trace.namespace, trace.worker), ()))
-        if trace.logs or trace.outcome != "ok":
+        if is_kept or trace.logs or trace.outcome != "ok":
             listeners += self._of_notable
         for listener in listeners:
             try:
@@ -158,14 +167,18 @@ class Recorder:
         payload: bytes,
         redact: Callable[[str], str] | None = None,
         age_seconds: float = 0.0,
+        *,
+        is_kept: bool = False,
     ) -> None:
-        """`redact` takes secrets out of what the Worker says. `age_seconds`: how long ago the invocation began."""
+        """`redact` takes secrets out of what the Worker says. `age_seconds`: how long ago the invocation began.
+        `is_kept`: it is notable, whatever comes of it."""
+        self._is_kept = is_kept
         self._hub = hub
         self._redact = redact
         self._worker = worker
-        self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.OUTBOUND)
+        self._is_fetch = kind in (InvocationKind.FETCH, InvocationKind.ENTRY_FETCH)
         self._method = method
-        self._request = _request_untrusted(payload) if self._is_fetch else None
+        self._request = _request_untrusted(split_entry(kind, payload)[2]) if self._is_fetch else None
         self._began_at = _now_ms() - round(age_seconds * 1000)
         self._logs: list[TraceLog] = []
         self._exceptions: list[TraceException] = []
@@ -231,7 +244,8 @@ class Recorder:
                 request=self._request,
                 status=self._status,
                 method=None if self._is_fetch else self._method,
-            )
+            ),
+            is_kept=self._is_kept,
         )
 
 

@@ -29,11 +29,11 @@ from tenantry.runtime.overtime import Overtime, ignore
 from tenantry.runtime.streams import ReadableStream, is_remote
 from tenantry.runtime.stub import LocalStub, StreamStub, Stub
 from tenantry.wire.assignment import START_FAILED_CODE, Assignment, BindingStubSpec, Compilation, decode_assignment
+from tenantry.wire.entry import split_entry
 from tenantry.wire.events import (
     CallReceived,
     Capability,
     Import,
-    InvocationKind,
     LogReceived,
     PeerError,
     StreamExport,
@@ -221,19 +221,18 @@ class Worker:
 
     async def _dispatch(self, invocation: Invocation, event: CallReceived) -> Any:
         target = event.target.target if event.target is not None else None
-        args = self.decode(event.payload, event.capabilities)
+        entry, kind, payload = split_entry(event.kind, event.payload)
+        args = self.decode(payload, event.capabilities)
         if not isinstance(args, list):
             raise TypeError("arguments that are not a list")
         if target is self:
-            env, entrypoint = self.env, _entry.DEFAULT
-            if event.kind == InvocationKind.OUTBOUND:
-                # Only the host makes such calls, and what it adds is for this invocation alone.
-                extra = args.pop()
-                entrypoint = extra["entrypoint"] or entrypoint
-                env = _env.overlay(env, extra["params"])
-            return await _entry.dispatch(
-                self._entry, env, Context(invocation), event.kind, event.method, args, entrypoint
-            )
+            env, context, entrypoint = self.env, Context(invocation), _entry.DEFAULT
+            if entry is not None:
+                entrypoint = entry.entrypoint or entrypoint
+                context.props = _convert.raw_object(entry.props)
+                if entry.env:
+                    env = _env.overlay(env, dict(entry.env))
+            return await _entry.dispatch(self._entry, env, context, kind, event.method, args, entrypoint)
         if target is None:
             raise RuntimeError("The execution context which hosts this callback is no longer running.")
         return await self.call_own(target, event.method, args)

@@ -39,8 +39,9 @@ class InvocationKind(IntEnum):
     QUEUE = 3
     ALARM = 4
     TAIL = 5
-    OUTBOUND = 6
-    """A fetch that a Worker makes, for the outbound Worker of whoever called it."""
+    ENTRY_FETCH = 6
+    ENTRY_RPC = 7
+    """As FETCH and RPC, with what the host says of their entrypoint in front of the arguments: see `entry`."""
 
 
 class PeerError(TenantryError):

@@ -49,6 +49,9 @@ METHOD_CHARACTERS_MAX: Final = 256
 TERMS_BYTES_MAX: Final = 64 * KIB
 """What a caller attaches to a call: limits, and parameters for an outbound Worker."""
 
+ENTRY_BYTES_MAX: Final = 2 * TERMS_BYTES_MAX
+"""What the host attaches to a call: its entrypoint, properties, and those parameters again."""
+
 ERROR_TEXT_CHARACTERS_MAX: Final = 64 * KIB
 """An error's message or stack; a longer one is cut by its sender."""
 

@@ -83,6 +83,7 @@ class Control:
         namespace: str | None = None,
         files: Mapping[str, bytes] | None = None,
         query: str = "",
+        headers: Mapping[str, str] | None = None,
         **metadata: Any,
     ) -> httpx.Response:
         path = f"/workers/scripts/{name}"
@@ -98,7 +99,9 @@ class Control:
             (name, (name, content, "text/x-python"))
             for name, content in (files or {"entry.py": b"from lib import a", "lib/a.py": b""}).items()
         ]
-        return await self.call("PUT", path + query, data={"metadata": json.dumps(document)}, files=parts)
+        return await self.call(
+            "PUT", path + query, data={"metadata": json.dumps(document)}, files=parts, headers=headers
+        )
 
 
 @asynccontextmanager

@@ -95,6 +95,12 @@ async def test_bindings_to_what_exists(control: Any) -> None:
         ({"type": "r2_bucket", "bucket_name": "nope"}, 10085),
         ({"type": "d1", "database_id": "nope"}, 10181),
         ({"type": "dispatch_namespace", "namespace": "nope"}, 10021),
+        ({"type": "service", "service": "nope"}, 10143),
+        ({"type": "service", "service": "../x"}, 10016),
+        ({"type": "service", "service": "w", "environment": "staging"}, 10021),
+        ({"type": "service", "service": "w", "entrypoint": "no name"}, 10021),
+        ({"type": "service", "service": "w", "props": {"big": "x" * 6000}}, 10021),
+        ({"type": "service", "service": "w", "cross_account_grant": "g"}, 10021),
         ({"type": "queue", "queue_name": "q"}, 10021),
     ],
 )

@@ -35,6 +35,7 @@ async def ask(control: Any) -> AsyncIterator[Any]:
     for number, (worker, namespace) in enumerate((("w", None), ("w", "ns"), ("v", "ns"), ("v", "other"))):
         ring(Trace(worker, namespace, "1", "ok", [TraceLog("log", f"{number}", now)], began_at=now))
     ring.flush()
+    attended: list[tuple[str | None, str]] = []
     app: Any = create_app(
         control.store,
         control.bundles,
@@ -43,6 +44,7 @@ async def ask(control: Any) -> AsyncIterator[Any]:
         Watch(),
         assets=control.assets,
         logs=ring,
+        attend=lambda namespace, name: attended.append((namespace, name)),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://control") as http:
 
@@ -53,6 +55,7 @@ async def ask(control: Any) -> AsyncIterator[Any]:
                 return answer["errors"][0]["message"]
             return [entry["logs"][0]["message"] for entry in answer["result"]], answer["result_info"].get("cursor")
 
+        call.attended = attended  # type: ignore[attr-defined]  # a function that remembers
         yield call
     ring.close()
 
@@ -76,6 +79,23 @@ async def test_each_token_sees_what_it_is_for(ask: Any) -> None:
         ((Scope.WORKER, "w"), {"namespace": "ns"}),
     ):
         assert "limited to the scope" in await ask(*who, **params), (who, params)
+
+
+async def test_who_follows_a_worker_is_shown_all_it_does(ask: Any) -> None:
+    await ask(worker="w", namespace="", follow="true")
+    await ask(Scope.WORKER, "ns/v", follow="true")
+    await ask(Scope.NAMESPACE, "ns", worker="w", follow="true")
+    await ask(worker="w", namespace="")
+    assert ask.attended == [(None, "w"), ("ns", "v"), ("ns", "w")]
+    for who, params in (
+        ((), {"worker": "w"}),
+        ((), {"namespace": "ns"}),
+        ((Scope.NAMESPACE, "ns"), {}),
+        ((Scope.NAMESPACE, "ns"), {"worker": "w", "namespace": "other"}),
+        ((Scope.WORKER, "ns/v"), {"worker": "w"}),
+    ):
+        assert isinstance(await ask(*who, follow="true", **params), str)
+    assert len(ask.attended) == 3
 
 
 async def test_a_cursor_leads_on_and_after_leads_back(ask: Any) -> None:

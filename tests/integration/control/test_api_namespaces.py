@@ -109,7 +109,6 @@ async def test_a_name_that_is_taken_or_none_is_no_new_name(control: Any) -> None
         ("GET", "/hyperdrive/configs/1"),
         ("PUT", "/workers/scripts/w/routes"),
         ("PUT", "/workers/scripts/w/domains/records"),
-        ("PATCH", "/workers/workers/w/versions/latest"),
         ("POST", "/workers/workers"),
         ("POST", "/workers/scripts/w/edge-preview"),
         ("PUT", "/workers/account-settings"),

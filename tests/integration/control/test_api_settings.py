@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tenantry.control.observability import kept_rate_untrusted
+
 ORDINARY = "/workers/scripts/w"
 USER = "/workers/dispatch/namespaces/customers/scripts/w"
 
@@ -99,7 +101,45 @@ async def test_script_settings_have_no_version(control: Any, worker: str) -> Non
     partly = await control.call("PATCH", f"{worker}/script-settings", json={"logpush": False, "tail_consumers": None})
     assert partly.json()["result"] == {**wanted, "logpush": False, "tail_consumers": []}
     assert (await control.call("GET", f"{worker}/script-settings")).json() == partly.json()
-    assert len(control.deployments.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("observability", "rate"),
+    [
+        ({"enabled": True}, 1.0),
+        ({"enabled": True, "head_sampling_rate": 0.25, "logs": None, "traces": {"enabled": True}}, 0.25),
+        ({"enabled": False, "head_sampling_rate": 0.25}, 0.0),
+        ({"enabled": False, "logs": {"enabled": True, "head_sampling_rate": 0.5}}, 0.5),
+        ({"enabled": True, "logs": {"enabled": True, "invocation_logs": False}}, 0.0),
+        ({}, 0.0),
+    ],
+    ids=str,
+)
+def test_what_observability_asks_for(observability: dict[str, Any], rate: float) -> None:
+    assert kept_rate_untrusted(observability) == rate
+
+
+async def test_the_data_plane_hears_what_is_to_be_kept_of_a_worker(control: Any, worker: str) -> None:
+    def told() -> tuple[int, float]:
+        (running,) = control.deployments.workers.values()
+        return len(control.deployments.calls), running.kept_rate
+
+    assert told() == (1, 0.0)
+    for settings, expected in (
+        ({"observability": {"enabled": True, "head_sampling_rate": 0.5}}, (2, 0.5)),
+        ({"observability": {"enabled": True, "head_sampling_rate": 0.5}, "logpush": True}, (2, 0.5)),
+        ({"tags": ["x"]}, (2, 0.5)),
+        ({"observability": None}, (3, 0.0)),
+    ):
+        changed = await control.call("PATCH", f"{worker}/script-settings", json=settings)
+        assert changed.status_code == 200, changed.text
+        assert told() == expected
+    for rate in (-0.1, 1.1, "all", True):
+        refused = await control.call(
+            "PATCH", f"{worker}/script-settings", json={"observability": {"enabled": True, "head_sampling_rate": rate}}
+        )
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, 10021)
+    assert told() == (3, 0.0)
 
 
 async def test_the_life_of_a_secret(control: Any, worker: str) -> None:
@@ -250,3 +290,27 @@ async def test_a_dispatcher_is_named_before_its_outbound_worker_is_deleted(contr
     assert references["services"]["incoming"] == []
     assert (await control.call("DELETE", "/workers/services/out?force=true")).status_code == 200
     assert control.deployments.calls[-1] == ("removed", None, "out")
+
+
+async def test_service_bindings_to_a_worker_are_named_before_it_is_deleted(control: Any) -> None:
+    own = {"name": "SELF", "type": "service", "service": "target", "entrypoint": "Admin", "props": {"a": [1, None]}}
+    assert (await control.deploy("target", bindings=[own])).status_code == 200  # a Worker can bind itself
+    await control.call("POST", "/workers/dispatch/namespaces", json={"name": "customers"})
+    bound = {"name": "T", "type": "service", "service": "target", "environment": "production"}
+    await control.deploy("caller", bindings=[bound])
+    await control.deploy("customer", "customers", bindings=[bound])
+    await control.deploy("target-2")
+
+    references = (await control.call("GET", "/workers/scripts/target/references")).json()["result"]
+
+    def each(service: str, name: str) -> dict[str, str]:
+        return {"service": service, "environment": "production", "name": name}
+
+    assert references["services"] == {
+        "incoming": [each("caller", "T"), each("customer", "T"), each("target", "SELF")],
+        "outgoing": [each("target", "SELF")],
+        "pages_function": False,
+    }
+    assert (await control.call("GET", "/workers/scripts/target/bindings")).json()["result"] == [own]
+    told = control.deployments.workers["customers", "customer"].bindings
+    assert [(binding.type, binding.fields) for binding in told] == [("service", {"service": "target"})]

@@ -73,6 +73,7 @@ async def test_a_policy_becomes_a_scope(
     made = await make(control, policies=policies(control, group, resource))
     token = control.store.tokens.verify_untrusted(made["value"])
     assert (token.scope, token.resource) == scope
+    assert token.granted == frozenset()
     [policy] = made["policies"]
     assert list(policy["resources"]) == [resource or f"com.cloudflare.api.account.{control.account}"]
     [own] = policy["permission_groups"]
@@ -89,7 +90,30 @@ async def test_a_policy_becomes_a_scope(
         ({"policies": []}, "one policy"),
         ({"policies": [{"effect": "deny", "permission_groups": [{"id": READ}], "resources": {}}]}, "effect allow"),
         ({"policies": [{"permission_groups": [{"id": "f" * 32}], "resources": {}}]}, "not the id of a permission"),
-        ({"policies": [{"permission_groups": [{"id": READ}], "resources": {}}]}, "one entry"),
+        ({"policies": [{"permission_groups": [{"id": READ}], "resources": {}}]}, "1 to 100 entries"),
+        (
+            {
+                "policies": [
+                    {"permission_groups": [{"id": WORKER}], "resources": {"tenantry.worker.a": {"tenantry.d1.b": "*"}}}
+                ]
+            },
+            'the value "*"',
+        ),
+        (
+            {"policies": [{"permission_groups": [{"id": WORKER}], "resources": {"tenantry.d1.b": "*"}}]},
+            "one of the resources",
+        ),
+        (
+            {
+                "policies": [
+                    {
+                        "permission_groups": [{"id": WORKER}],
+                        "resources": {"tenantry.worker.a": "*", "tenantry.service.b": "*"},
+                    }
+                ]
+            },
+            "one of the resources",
+        ),
         (
             {"policies": [{"permission_groups": [{"id": READ}], "resources": {"com.cloudflare.api.account.f": "*"}}]},
             "is com",

@@ -151,3 +151,58 @@ async def test_bindings_are_inherited_from_the_latest_version(control: Any) -> N
     assert third["resources"]["bindings"] == [{"name": "A", "type": "plain_text", "text": "2"}]
     assert isinstance(third["resources"]["script"]["etag"], str)
     assert isinstance(third["metadata"]["has_preview"], bool)
+
+
+async def amend(control: Any, env: dict[str, Any], **more: Any) -> Any:
+    return await control.call(
+        "PATCH",
+        "/workers/workers/w/versions/latest",
+        content=json.dumps({"env": env, **more}),
+        headers={"content-type": "application/merge-patch+json"},
+    )
+
+
+async def test_a_secret_of_a_version_waits_for_its_deployment(control: Any) -> None:
+    text = {"type": "secret_text", "text": "one"}
+    kept = {"name": "KEPT", "type": "secret_text", "text": "kept"}
+    first = (await control.deploy(bindings=[kept])).json()["result"]["deployment_id"]
+
+    made = await amend(control, {"A": text, "B": text}, annotations={"workers/message": "rotate"})
+
+    assert made.status_code == 200, made.text
+    version = made.json()["result"]
+    assert version["annotations"] == {"workers/triggered_by": "secret", "workers/message": "rotate"}
+    assert "one" not in made.text
+    assert running(control) == [(first, 100)]
+    # The next begins where this one ended, and null takes a secret away.
+    second = (await amend(control, {"A": None, "NEVER": None})).json()["result"]
+    assert [(each["name"], each["type"]) for each in second["resources"]["bindings"]] == [
+        ("KEPT", "secret_text"),
+        ("B", "secret_text"),
+    ]
+    assert (await split(control, (second["id"], 100))).status_code == 200
+    [deployed] = control.deployments.splits[None, "w"]
+    assert {binding.name: binding.fields["text"] for binding in deployed.bindings} == {"KEPT": "kept", "B": "one"}
+
+
+@pytest.mark.parametrize(
+    ("env", "code"),
+    [
+        ({"TEXT": {"type": "secret_text", "text": "x"}}, 10053),
+        ({"A": {"type": "plain_text", "text": "x"}}, 10021),
+        ({"no name": {"type": "secret_text", "text": "x"}}, 10021),
+        ({f"S{number}": None for number in range(101)}, 10021),
+    ],
+    ids=["the name of a variable", "no secret", "no name", "too many"],
+)
+async def test_a_secret_of_a_version_that_cannot_be(control: Any, env: dict[str, Any], code: int) -> None:
+    await control.deploy(bindings=[{"name": "TEXT", "type": "plain_text", "text": "1"}])
+    response = await amend(control, env)
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, code)
+    listed = (await control.call("GET", "/workers/scripts/w/versions")).json()["result"]["items"]
+    assert len(listed) == 1
+
+
+async def test_a_secret_of_a_version_of_no_worker(control: Any) -> None:
+    response = await amend(control, {"A": {"type": "secret_text", "text": "x"}})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (404, 10007)

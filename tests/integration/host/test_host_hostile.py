@@ -64,6 +64,7 @@ CALLS = {
     "an export that nobody gave it": "the_peer.session.call(5000, 1, 'get', b'\\x90')",
     "another tenant's binding by number": "the_peer.session.call(9, 1, 'get', b'\\x91\\xa1k')",
     "a kind that only the host starts": "the_peer.session.call(3, 2, 'get', b'\\x91\\xa1k', (), inv)",
+    "an entrypoint of its own choice": "the_peer.session.call(3, 7, 'get', b'\\x91\\xa1k', (), inv)",
 }
 
 

@@ -64,6 +64,15 @@ async def test_one_that_cannot_is_refused_with_its_own_words(
     assert "/tenantry/" not in str(refused.value)
 
 
+async def test_a_refusal_tells_no_secret(platform: Any, unique: str) -> None:
+    source = "from workers import env\nprint(env.KEY)\nraise ValueError(f'no luck with {env.KEY}')\n"
+    bindings = {"KEY": ("secret_text", {"text": "canary-key-1"})}
+    with pytest.raises(StartRefused) as refused:
+        await try_it(platform, unique, source, bindings=bindings)
+    assert "no luck with [redacted]" in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
 async def test_a_binding_answers_nobody_while_a_module_is_imported(platform: Any, unique: str) -> None:
     source = """
 from workers import env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,34 @@ async def test_only_what_said_something_or_failed_is_notable(platform: Any, uniq
     watch.leave()
     await platform.text(unique, "/loud")
     assert watch.traces.empty()
+
+
+async def test_a_silent_invocation_is_kept_where_somebody_asks_for_it(platform: Any, unique: str) -> None:
+    silent = """
+    from workers import WorkerEntrypoint, Response
+
+    class Default(WorkerEntrypoint):
+        async def fetch(self, request):
+            return Response("ok", status=203)
+    """
+    worker = platform.deploy(unique, silent)
+    watch = Notable(platform, unique)
+    await platform.text(unique, "/before")
+    processes = platform.pids(unique)
+    platform.host.deployed(replace(worker, kept_rate=1.0))
+    await platform.text(unique, "/sampled")
+    assert platform.pids(unique) == processes, "the version is the same, and so is its process"
+    platform.host.deployed(worker)
+    await platform.text(unique, "/between")
+    platform.host.traces.keeping.attend((None, unique), 600)
+    await platform.text(unique, "/attended")
+
+    for path in ("/sampled", "/attended"):
+        trace = await watch.next()
+        assert trace.request is not None
+        assert trace.request.url.endswith(path)
+        assert (trace.outcome, trace.status, trace.logs) == ("ok", 203, [])
+    watch.leave()
 
 
 async def test_a_request_its_log_and_its_answer(platform: Any, unique: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -153,11 +154,22 @@ def test_a_resource_made_by_somebody_else_meanwhile_is_taken(
     assert second.resources.made == []
 
 
-def test_a_service_binding_is_refused_by_the_platform_by_name(client: Client, project: Project) -> None:
-    loaded = load_project(project("w", services=[{"binding": "AUTH", "service": "auth"}]))
-
-    with pytest.raises(ApiError, match=r"binding AUTH: bindings of type 'service' are not supported yet"):
+def test_a_service_has_to_be_there(server: Any, client: Client, project: Project) -> None:
+    service = {"service": "auth", "entrypoint": "Admin", "props": {"tenant": "acme"}}
+    loaded = load_project(
+        project(
+            "w", services=[{"binding": "AUTH", **service}], observability={"enabled": True, "head_sampling_rate": 0.5}
+        )
+    )
+    with pytest.raises(ApiError, match=r"binding AUTH: .*'auth' not found"):
         deploy_project(client, loaded, None)
+
+    deploy_project(client, load_project(project("auth")), None)
+    deploy_project(client, loaded, None)
+
+    worker = server.workers[(None, "w")]
+    assert [(binding.type, binding.fields) for binding in worker.bindings] == [("service", service)]
+    assert worker.kept_rate == 0.5
 
 
 def test_the_command_prints_the_version_alone_on_stdout(
@@ -173,6 +185,14 @@ def test_the_command_prints_the_version_alone_on_stdout(
     assert captured.out == f"Current Version ID: {server.workers[(None, 'w')].version_id}\n"
     assert "Made KV namespace w-kv" in captured.err
     assert '"routes" has no effect here yet' in captured.err
+
+    assert run("deploy", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "name": "w",
+        "namespace": None,
+        "version_id": server.workers[(None, "w")].version_id,
+        "made": [],
+    }
 
 
 def test_deploying_into_a_namespace(server: Any, client: Client, project: Project) -> None:

@@ -197,7 +197,7 @@ async def test_a_worker_that_is_refused_at_the_start_ends_it(server: Any, projec
     folder = project("dispatcher", services=[{"binding": "A", "service": "a"}])
     running = Running(server)
 
-    with pytest.raises(Exception, match="'service' are not supported yet"):
+    with pytest.raises(Exception, match="Target script 'a' not found"):
         async with started(folder, data, running):
             pass
 

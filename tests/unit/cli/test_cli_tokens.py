@@ -44,6 +44,7 @@ def test_a_tokens_life(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("tokens", "roll", own["id"])
     assert code == 0
     assert out.strip() not in ("", value)
+    assert json.loads(run("tokens", "roll", own["id"], "--json")[1])["value"].startswith("tnt_")
     assert run("tokens", "revoke", own["id"])[0] == 0
     code, _, err = run("tokens", "revoke", own["id"])
     assert code == 1
@@ -58,6 +59,24 @@ def test_a_scope_without_what_it_is_limited_to(run: Run, words: tuple[str, ...],
     code, out, err = run("tokens", "create", "ci", *words)
     assert (code, out) == (1, "")
     assert message in err
+
+
+def test_what_a_token_may_bind(run: Run) -> None:
+    limited = ("tokens", "create", "ci-1", "--scope", "worker", "--resource", "bindings/one")
+    code, out, _ = run(*limited, "--may-bind", "r2_bucket:files", "--may-bind", "d1:0e7a", "--json")
+    assert code == 0
+    resources = list(json.loads(out)["policies"][0]["resources"])
+    assert resources == ["tenantry.worker.bindings/one", "tenantry.d1.0e7a", "tenantry.r2_bucket.files"]
+    _, out, _ = run("tokens", "list")
+    assert "Worker Deploy (worker.bindings/one, d1.0e7a, r2_bucket.files)" in out
+
+    for text in ("r2_bucket", "r2_bucket:", "service:other", ""):
+        code, _, err = run(*limited, "--may-bind", text)
+        assert code == 1
+        assert "is not TYPE:NAME" in err
+    code, _, err = run("tokens", "create", "ci", "--may-bind", "d1:0e7a")
+    assert code == 1
+    assert "--may-bind" in err
 
 
 def test_a_keys_life(run: Run) -> None:

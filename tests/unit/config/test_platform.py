@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.config.platform import load_platform
+from tenantry.config.platform import deploy_order, load_platform
 from tenantry.errors import ConfigError
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -130,3 +130,27 @@ def test_a_folder_that_is_no_platform_is_a_clear_error(tmp_path: Path) -> None:
         load_platform(tmp_path)
     with pytest.raises(ConfigError, match="no such folder"):
         load_platform(tmp_path / "absent")
+
+
+def test_a_worker_is_deployed_behind_those_that_it_calls(write: Write) -> None:
+    calls = {"front": ["back", "absent"], "back": ["store"], "store": [], "round": ["about"], "about": ["round"]}
+    files = {"tenantry.toml": '[gateway]\nworker = "front"\n'}
+    for name, services in calls.items():
+        files["tenantry.toml"] += f'[[worker]]\npath = "{name}"\n'
+        bound = [{"binding": f"S{index}", "service": service} for index, service in enumerate(services)]
+        config = {"name": name, "main": "entry.py", "compatibility_date": "2026-01-15", "services": bound}
+        files.update({f"{name}/wrangler.jsonc": json.dumps(config), f"{name}/entry.py": ""})
+    # A customer's Worker is nobody's service, whatever its name.
+    files["tenantry.toml"] += '[[worker]]\npath = "back"\nnamespace = "customers"\n'
+
+    platform = load_platform(write({**files}))
+
+    ordered = [(worker.namespace, worker.project.name) for worker in deploy_order(platform.workers)]
+    assert ordered == [
+        (None, "store"),
+        (None, "back"),
+        (None, "front"),
+        (None, "about"),
+        (None, "round"),
+        ("customers", "back"),
+    ]

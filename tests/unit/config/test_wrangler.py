@@ -128,7 +128,6 @@ def test_vars_are_not_shown_when_the_project_is_printed(write: Write) -> None:
     [
         ({"naem": "x"}, 'unexpected field "naem"'),
         ({"routes": ["example.com/*"]}, '"routes" has no effect here yet'),
-        ({"observability": {"enabled": True}}, '"observability" has no effect here yet'),
     ],
 )
 def test_what_has_no_effect_is_a_warning(write: Write, change: dict[str, object], warning: str) -> None:

@@ -90,7 +90,7 @@ def test_an_outbound_worker_is_kept_as_it_was_sent() -> None:
         ({"type": "dispatch_namespace", "namespace": "n", "outbound": {}}, 10021, "missing required field `worker`"),
         (outbound(worker={}), 10021, "missing required field `service`"),
         (outbound(worker={"service": "../x"}), 10016, "is not a Worker name"),
-        (outbound(worker={"service": "w", "environment": "staging"}), 10021, "environments of an outbound Worker"),
+        (outbound(worker={"service": "w", "environment": "staging"}), 10021, "has no environment but production"),
         (outbound(worker={"service": "w", "entrypoint": "a.b"}), 10021, "'a.b' is not the name of an entrypoint"),
         (outbound(worker={"service": "w"}, params=[{"name": "a-b"}]), 10021, "'a-b' is not the name of an outbound"),
         (outbound(worker={"service": "w"}, params=[{"name": "a"}] * 65), 10021, "more than 64 outbound params"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -27,8 +28,10 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)?
 _ID_MAX: Final = 2**63 - 1
 
 
-def log_routes(ring: LogRing | None, threads: Threads) -> list[HTTPRouteHandler]:
-    """`ring` is None where nothing is kept."""
+def log_routes(
+    ring: LogRing | None, attend: Callable[[str | None, str], None] | None, threads: Threads
+) -> list[HTTPRouteHandler]:
+    """`ring` is None where nothing is kept. `attend` is told whose log somebody follows, each time they look."""
 
     @get("/tenantry/v1/logs", name="list_logs")
     async def list_logs(
@@ -42,6 +45,7 @@ def log_routes(ring: LogRing | None, threads: Threads) -> list[HTTPRouteHandler]
         limit: FromQuery[int] = limits.LOG_ENTRIES_DEFAULT,
         cursor: FromQuery[str | None] = None,
         after: FromQuery[str | None] = None,
+        follow: FromQuery[bool] = False,
     ) -> Envelope[list[LogEntry]]:
         if not 1 <= limit <= limits.LOG_ENTRIES_MAX:
             raise Invalid(10001, f"limit is a number from 1 to {limits.LOG_ENTRIES_MAX}")
@@ -57,6 +61,11 @@ def log_routes(ring: LogRing | None, threads: Threads) -> list[HTTPRouteHandler]
             below=_id_untrusted("cursor", cursor),
         )
         query = _limited(query, token_of(request.scope))
+        if follow:
+            if query.worker is None or query.any_namespace:
+                raise Invalid(10001, "follow needs a worker and a namespace, which is empty outside of any")
+            if attend is not None:
+                attend(query.namespace, query.worker)
         if ring is None:
             return Envelope([], result_info=ResultInfo(count=0))
         found, more = await threads.run(ring.find, query, limit)

@@ -1,6 +1,6 @@
 """Secrets of a Worker: set, named, deleted. A value that came in never goes out again.
 
-Each change is a new version, which is deployed at once.
+Each change is a new version. It is deployed at once, but for those of `wrangler versions secret`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.deployer import Deployer
 from tenantry.control.envelope import Envelope
 from tenantry.control.errors import Invalid, NotFound
-from tenantry.control.metadata import secret_untrusted
+from tenantry.control.metadata import annotations_untrusted, secret_untrusted
 from tenantry.control.records import Script, ScriptRef, VersionMetadata
+from tenantry.control.routes.versions import VersionView, version_view
 from tenantry.control.routes.worker import REF, both, origin_of
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
@@ -53,6 +54,13 @@ class _Bulk(msgspec.Struct, frozen=True):
     """A merge patch: null deletes."""
 
     secrets: dict[str, _BulkSecret | None]
+
+
+class _Environment(msgspec.Struct, frozen=True):
+    """A merge patch of a version: null deletes."""
+
+    env: dict[str, _BulkSecret | None]
+    annotations: dict[str, str | None] | None = None
 
 
 def secret_routes(store: Store, deployer: Deployer, threads: Threads) -> list[HTTPRouteHandler]:
@@ -93,19 +101,35 @@ def secret_routes(store: Store, deployer: Deployer, threads: Threads) -> list[HT
     @patch(both("/secrets-bulk"), name="edit_secrets", dependencies=REF)
     async def edit_secrets(request: ApiRequest, ref: NamedDependency[ScriptRef]) -> Envelope[dict[str, SecretView]]:
         body = await read_json_untrusted(request, _Bulk, 10021, limits.METADATA_BYTES_MAX)
-        if len(body.secrets) > limits.SECRETS_BULK_MAX:
-            raise Invalid(10021, f"secrets: more than {limits.SECRETS_BULK_MAX}")
-        wanted = {
-            name: None if secret is None else secret_untrusted(secret.name or name, secret.type, secret.text)
-            for name, secret in body.secrets.items()
-        }
-        for name, binding in wanted.items():
-            if binding is not None and binding.name != name:
-                raise Invalid(10021, f"secrets: {name[:80]!a} has another name inside")
-        script = await revise(request, ref, _change(wanted))
+        script = await revise(request, ref, _change(_wanted_untrusted(body.secrets)))
         return Envelope({secret.name: secret for secret in _secrets(script)})
 
-    return [list_secrets, put_secret, get_secret, delete_secret, edit_secrets]
+    @patch(
+        "/accounts/{account_id:str}/workers/workers/{script_name:str}/versions/latest",
+        name="edit_latest_version",
+        dependencies=REF,
+    )
+    async def edit_latest_version(request: ApiRequest, ref: NamedDependency[ScriptRef]) -> Envelope[VersionView]:
+        body = await read_json_untrusted(request, _Environment, 10021, limits.METADATA_BYTES_MAX)
+        change = _change(_wanted_untrusted(body.env))
+        origin = origin_of(request, annotations_untrusted(body.annotations or {})).triggered_by("secret")
+        return Envelope(version_view(await threads.run(store.versions.amend, ref, origin, change)))
+
+    return [list_secrets, put_secret, get_secret, delete_secret, edit_secrets, edit_latest_version]
+
+
+def _wanted_untrusted(secrets: Mapping[str, _BulkSecret | None]) -> dict[str, BindingSpec | None]:
+    """Raises Invalid (10021)."""
+    if len(secrets) > limits.SECRETS_BULK_MAX:
+        raise Invalid(10021, f"secrets: more than {limits.SECRETS_BULK_MAX}")
+    wanted = {
+        name: None if secret is None else secret_untrusted(secret.name or name, secret.type, secret.text)
+        for name, secret in secrets.items()
+    }
+    for name, binding in wanted.items():
+        if binding is not None and binding.name != name:
+            raise Invalid(10021, f"secrets: {name[:80]!a} has another name inside")
+    return wanted
 
 
 def _secrets(script: Script) -> list[SecretView]:

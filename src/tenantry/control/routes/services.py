@@ -70,18 +70,20 @@ class SubdomainView(msgspec.Struct, frozen=True):
     subdomain: str
 
 
-class _IncomingView(msgspec.Struct, frozen=True):
-    incoming: tuple[str, ...] = ()
-    outgoing: tuple[str, ...] = ()
+class _ServiceReferencesView(msgspec.Struct, frozen=True):
+    """`service` is the other Worker, `name` the binding."""
+
+    incoming: tuple[dict[str, str], ...]
+    outgoing: tuple[dict[str, str], ...]
     pages_function: bool = False
 
 
 class ReferencesView(msgspec.Struct, frozen=True):
-    """What would break if the Worker went. Bindings between Workers do not exist yet."""
+    """What would break if the Worker went."""
 
-    services: _IncomingView = _IncomingView()
+    services: _ServiceReferencesView
+    dispatch_outbounds: tuple[dict[str, str], ...]
     durable_objects: tuple[str, ...] = ()
-    dispatch_outbounds: tuple[dict[str, str], ...] = ()
 
 
 class _ViewerView(msgspec.Struct, frozen=True):
@@ -151,13 +153,13 @@ def service_routes(
 
     @get(ORDINARY + "/references", name="get_references", dependencies=REF)
     async def get_references(ref: NamedDependency[ScriptRef]) -> Envelope[ReferencesView]:
-        await threads.run(store.scripts.get, ref)
-        outbounds = await threads.run(store.scripts.dispatchers_through, ref)
-        views = tuple(
-            {"service": dispatcher, "environment": "production", "namespace": namespace}
-            for dispatcher, namespace in outbounds
-        )
-        return Envelope(ReferencesView(dispatch_outbounds=views))
+        found = await threads.run(store.scripts.references, ref)
+
+        def views(pairs: tuple[tuple[str, str], ...], key: str) -> tuple[dict[str, str], ...]:
+            return tuple({"service": worker, "environment": "production", key: name} for worker, name in pairs)
+
+        services = _ServiceReferencesView(views(found.incoming, "name"), views(found.outgoing, "name"))
+        return Envelope(ReferencesView(services, views(found.outbound, "namespace")))
 
     @get(_ACCOUNT + "/workers/tails/by-consumer/{script_name:str}", name="list_tail_producers")
     async def list_tail_producers(

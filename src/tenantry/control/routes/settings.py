@@ -27,6 +27,7 @@ from tenantry.control.metadata import (
     compatibility_flags_untrusted,
     limits_untrusted,
 )
+from tenantry.control.observability import kept_rate_untrusted
 from tenantry.control.records import Schedule, Script, ScriptRef, ScriptSettings, VersionMetadata
 from tenantry.control.routes.versions import limits_view
 from tenantry.control.routes.worker import ORDINARY, REF, BindingView, binding_views, both, origin_of
@@ -102,7 +103,7 @@ class _Schedule(msgspec.Struct, frozen=True):
 
 def setting_routes(store: Store, deployer: Deployer, threads: Threads) -> list[HTTPRouteHandler]:
     async def change(ref: ScriptRef, function: Callable[[ScriptSettings], ScriptSettings]) -> Script:
-        return await threads.run(store.scripts.change_settings, ref, function)
+        return await deployer.apply(store.scripts.change_settings, ref, function)
 
     @get(both("/settings"), name="get_settings", dependencies=REF)
     async def get_settings(ref: NamedDependency[ScriptRef]) -> Envelope[SettingsView]:
@@ -255,6 +256,7 @@ def _settings_change(given: _ScriptSettings) -> Callable[[ScriptSettings], Scrip
             changes[name] = tuple(value) if isinstance(value, list) else value
     if "tags" in changes:
         check_tags(changes["tags"])
+    kept_rate_untrusted(changes.get("observability"))
     return lambda settings: msgspec.structs.replace(settings, **changes)
 
 

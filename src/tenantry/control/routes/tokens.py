@@ -1,7 +1,7 @@
 """API tokens of an account, in the shapes of Cloudflare's account-owned tokens.
 
 A token has one policy with one permission group; the groups are the scopes of `scopes.Scope`. What `namespace` and
-`worker` are limited to stands in the policy's resources.
+`worker` are limited to stands in the policy's resources, and so does what they may bind beside (`reach`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tenantry.control.clock import now
 from tenantry.control.edge import token_of
 from tenantry.control.envelope import Envelope
 from tenantry.control.errors import Invalid
+from tenantry.control.reach import GRANTABLE
+from tenantry.control.records import Grant
 from tenantry.control.routes.account import check_account, page_info, page_untrusted
 from tenantry.control.scopes import Scope
 from tenantry.control.threads import Threads
@@ -32,6 +34,8 @@ _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", r
 _NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:/[a-z0-9_][a-z0-9_-]*)?", re.ASCII | re.IGNORECASE)
 _ACCOUNT: Final = "com.cloudflare.api.account."
 _RESOURCES: Final = {Scope.NAMESPACE: "tenantry.dispatch_namespace.", Scope.WORKER: "tenantry.worker."}
+
+_GRANTS: Final = {kind: f"tenantry.{kind}." for kind in GRANTABLE}
 
 _GROUPS: Final = {
     # Made once, as Cloudflare's are: 32 hex digits that name a group for good.
@@ -131,10 +135,9 @@ def token_routes(tokens: Tokens, threads: Threads) -> list[HTTPRouteHandler]:
     async def create(request: ApiRequest, account_id: FromPath[str]) -> Envelope[TokenView]:
         check_account(request, account_id)
         body = await read_json_untrusted(request, _NewToken, _CODE)
-        scope, resource = _scope_untrusted(body.policies, account_id)
-        made, value = await threads.run(
-            tokens.issue, account_id, _name_untrusted(body.name), scope, resource, _expiry_untrusted(body.expires_on)
-        )
+        scope, resource, granted = _scope_untrusted(body.policies, account_id)
+        name, expires_on = _name_untrusted(body.name), _expiry_untrusted(body.expires_on)
+        made, value = await threads.run(tokens.issue, account_id, name, scope, resource, expires_on, granted)
         return Envelope(_view(made, value))
 
     @get(path, name="list_tokens")
@@ -182,7 +185,8 @@ def token_routes(tokens: Tokens, threads: Threads) -> list[HTTPRouteHandler]:
 def _view(token: Token, value: str | msgspec.UnsetType = msgspec.UNSET) -> TokenView:
     prefix = _RESOURCES.get(token.scope)
     resource = f"{_ACCOUNT}{token.account_id}" if prefix is None else prefix + token.resource
-    policy = PolicyView([PolicyGroupView(*_GROUP_OF[token.scope])], {resource: "*"})
+    resources = [resource, *(_GRANTS[kind] + name for kind, name in sorted(token.granted))]
+    policy = PolicyView([PolicyGroupView(*_GROUP_OF[token.scope])], dict.fromkeys(resources, "*"))
     return TokenView(
         id=token.id,
         name=token.name,
@@ -195,7 +199,7 @@ def _view(token: Token, value: str | msgspec.UnsetType = msgspec.UNSET) -> Token
     )
 
 
-def _scope_untrusted(policies: list[_Policy], account_id: str) -> tuple[Scope, str]:
+def _scope_untrusted(policies: list[_Policy], account_id: str) -> tuple[Scope, str, frozenset[Grant]]:
     """Raises Invalid."""
     if len(policies) != 1 or policies[0].effect != "allow" or len(policies[0].permission_groups) != 1:
         raise Invalid(_CODE, "policies: a token has one policy, with the effect allow and one permission group")
@@ -206,19 +210,34 @@ def _scope_untrusted(policies: list[_Policy], account_id: str) -> tuple[Scope, s
         raise Invalid(_CODE, f"policies: {given.id[:40]!a} is not the id of a permission group; there are {known}")
     scope = group[0]
     resources = policies[0].resources
-    if len(resources) != 1 or list(resources.values()) != ["*"]:
-        raise Invalid(_CODE, 'policies: resources has one entry, with the value "*"')
-    name = next(iter(resources))
+    if not resources or len(resources) > limits.TOKEN_RESOURCES_MAX or set(map(repr, resources.values())) != {"'*'"}:
+        raise Invalid(
+            _CODE, f'policies: resources has 1 to {limits.TOKEN_RESOURCES_MAX} entries, each with the value "*"'
+        )
     prefix = _RESOURCES.get(scope)
     if prefix is None:
-        if name != _ACCOUNT + account_id:
+        if list(resources) != [_ACCOUNT + account_id]:
             raise Invalid(_CODE, f"policies: the resource of {group[1]} is {_ACCOUNT}{account_id}")
-        return scope, ""
+        return scope, "", frozenset()
+    granted = {name: grant for name in resources if (grant := _grant_untrusted(name)) is not None}
+    names = [name for name in resources if name not in granted]
+    if len(names) != 1:
+        raise Invalid(_CODE, f"policies: one of the resources of {group[1]} begins with {prefix}")
+    name = names[0]
     resource = name.removeprefix(prefix)
     if resource == name or not _NAME.fullmatch(resource) or (scope is Scope.NAMESPACE and "/" in resource):
         shape = "<namespace>" if scope is Scope.NAMESPACE else "<script> or <namespace>/<script>"
         raise Invalid(_CODE, f"policies: the resource of {group[1]} is {prefix}{shape}")
-    return scope, resource
+    return scope, resource, frozenset(granted.values())
+
+
+def _grant_untrusted(name: str) -> Grant | None:
+    """What the resource of a policy lets a token bind. Whether it is there is asked when it is bound."""
+    for kind, prefix in _GRANTS.items():
+        rest = name.removeprefix(prefix)
+        if rest != name and 0 < len(rest) <= limits.TOKEN_RESOURCE_CHARACTERS_MAX and rest.isprintable():
+            return kind, rest
+    return None
 
 
 def _name_untrusted(name: str) -> str:

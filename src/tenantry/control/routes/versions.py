@@ -138,7 +138,7 @@ def version_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
         preview = await threads.run(store.scripts.preview, ref, upload, strict_inherit=strict)
         startup_ms = await check_start(uploads.starter, preview)
         origin = origin_of(request, upload.metadata.annotations)
-        version = await threads.run(
+        version = await deployer.apply(
             store.versions.upload, ref, upload, origin, strict_inherit=strict, startup_ms=startup_ms
         )
         return Envelope(version_view(version))

@@ -14,6 +14,7 @@ from litestar.params import FromPath
 
 from tenantry.config.deployment import BindingSpec
 from tenantry.control.body import ApiRequest
+from tenantry.control.edge import token_of
 from tenantry.control.records import Origin, Script, ScriptRef, Version
 from tenantry.control.routes.account import check_account
 
@@ -37,7 +38,8 @@ async def _worker_ref(
     script_name: FromPath[str],
     namespace: FromPath[str | None] = None,
 ) -> ScriptRef:
-    return ScriptRef(check_account(request, account_id), namespace, script_name)
+    reach = token_of(request.scope).reach
+    return ScriptRef(check_account(request, account_id), namespace, script_name, reach)
 
 
 REF = {"ref": Provide(_worker_ref)}

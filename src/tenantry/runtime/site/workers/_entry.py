@@ -39,7 +39,6 @@ _HANDLERS: Final[dict[InvocationKind, str]] = {
     InvocationKind.QUEUE: "queue",
     InvocationKind.ALARM: "alarm",
     InvocationKind.TAIL: "tail",
-    InvocationKind.OUTBOUND: "fetch",
 }
 _LEGACY: Final = ("fetch", "scheduled", "alarm", "trace", "queue", "pubsub")
 _BASES: Final = (DurableObject, WorkerEntrypoint, WorkflowEntrypoint)
