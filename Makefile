@@ -31,6 +31,8 @@ FAULT_ROUNDS ?= 200
 FAULT_SEED ?= $(shell date +%s)
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+# Bytecode is kept, whatever the shell says: without it each process of a platform compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup setup-dev run test lint bench bench-neighbours bench-durability scale fuzz fuzz-corpus canary history soak large faults lock clean
 
@@ -39,6 +41,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
