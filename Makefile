@@ -59,7 +59,7 @@ run: setup
 	$(BIN)/tenantry dev examples/multi-tenant --data $(DATA) --port $(PORT) --control-port $(CONTROL_PORT) --s3-port $(S3_PORT)
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -q tests
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
