@@ -44,8 +44,9 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q src
 	touch $@
 
+# Not compiled: the tests import a tenth of it.
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(PIP) install --quiet --no-compile --require-hashes -r requirements-dev.lock  # a run needs a tenth of it compiled
+	$(PIP) install --quiet --no-compile --require-hashes -r requirements-dev.lock
 	touch $@
 
 $(VENV)/.fuzz: $(VENV)/.runtime requirements-fuzz.lock
