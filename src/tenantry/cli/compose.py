@@ -27,7 +27,7 @@ from tenantry.config.platform import PlatformSettings
 from tenantry.config.quotas import ServiceQuota
 from tenantry.control import BundleStore, LogRing, Store, Tails, TailServer, create_app
 from tenantry.control.resources import Resources
-from tenantry.gateway import Gateway
+from tenantry.gateway import Gateway, listening
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.s3 import S3Endpoint
@@ -138,7 +138,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             await stack.enter_async_context(_identity(settings, store)),
         )
         stop_seconds = settings.drain_seconds
-        gateway_port = await stack.enter_async_context(_listening(gateway, settings.host, settings.port, stop_seconds))
+        gateway_port = await stack.enter_async_context(listening(gateway, settings.host, settings.port, stop_seconds))
         watch = _Watch(host, gateway)
         tails = Tails(host.traces)
         tail_server = TailServer(tails)

@@ -29,7 +29,7 @@ from tenantry.gateway.limits import (
     JWT_LEEWAY_SECONDS,
     USER_CHARACTERS_MAX,
 )
-from tenantry.gateway.request import BadRequest, Scope
+from tenantry.gateway.request import BadRequest, RequestHead
 
 __all__ = ["ApiKeys", "Identity", "Unidentified"]
 
@@ -77,14 +77,14 @@ class Identity:
         if self._jwt is not None:
             await self._jwt.keys.aclose()
 
-    def identify_untrusted(self, scope: Scope, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def identify_untrusted(self, head: RequestHead, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """`headers` as a Worker may see them: without proofs that are only for us, and with the user.
 
         `headers` came without those in `dropped`. Raises Unidentified.
         """
         if self._settings.trust_user_header:
             return headers
-        proxied = self._of_proxy(scope)
+        proxied = self._of_proxy(head)
         credentials = [value for name, value in headers if name == "authorization"]
         user = proxied
         if user is None and credentials:
@@ -102,14 +102,13 @@ class Identity:
             raise Unidentified("The credential names a user that cannot be one.")
         return [*headers, (self._settings.header, user)]
 
-    def _of_proxy(self, scope: Scope) -> str | None:
+    def _of_proxy(self, head: RequestHead) -> str | None:
         proxy = self._settings.proxy
         if proxy is None:
             return None
         name = proxy.header.encode("ascii")
-        values = [value for key, value in scope["headers"] if key == name]
-        client = scope.get("client")
-        if not values or client is None or not self._is_proxy(client[0]):
+        values = [value for key, value in head.headers if key == name]
+        if not values or not self._is_proxy(head.client):
             return None
         if len(values) > 1:
             raise Unidentified(f"The header {proxy.header} is there more than once.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from typing import Final
-
-from tenantry.gateway.request import Scope, Send
 
 __all__ = ["SECONDS_BOUNDS", "RequestStats"]
 
@@ -24,36 +21,12 @@ class RequestStats:
         self.seconds_counts = [0] * (len(SECONDS_BOUNDS) + 1)
         self.seconds_sum = 0.0
 
-    def begin(self, send: Send) -> Measured:
+    def begin(self) -> None:
         self.in_flight += 1
-        return Measured(send)
 
-    def end(self, measured: Measured) -> None:
+    def end(self, status: int, seconds: float) -> None:
+        """`status` is 0, and so are `seconds`, where there was no response."""
         self.in_flight -= 1
-        self.by_class[measured.status // 100] += 1
-        self.seconds_counts[bisect_left(SECONDS_BOUNDS, measured.seconds)] += 1
-        self.seconds_sum += measured.seconds
-
-
-class Measured:
-    """One request. `seconds` is how long the head of its response took, 0 while there is none."""
-
-    __slots__ = ("_began", "_send", "seconds", "status")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._began = time.monotonic()
-        self.status = 0
-        self.seconds = 0.0
-
-    async def send(self, message: Scope) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.seconds = time.monotonic() - self._began
-        await self._send(message)
-
-    async def send_last(self, message: Scope) -> None:
-        """`send`, on a connection that is not to be used again."""
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await self.send(message)
+        self.by_class[status // 100] += 1
+        self.seconds_counts[bisect_left(SECONDS_BOUNDS, seconds)] += 1
+        self.seconds_sum += seconds

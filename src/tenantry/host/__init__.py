@@ -5,7 +5,8 @@ Worker was deployed.
 """
 
 from tenantry.host.bytecode import BytecodeCache
-from tenantry.host.host import Answer, Host
+from tenantry.host.fetches import Answer
+from tenantry.host.host import Host
 from tenantry.host.logs import LogEvent
 from tenantry.host.runtime import PythonRuntime, Runtime
 from tenantry.host.traces import Trace, TraceHub

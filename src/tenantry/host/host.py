@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,12 @@ from tenantry.channel import Lane, Turns
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.egress import PUBLIC, EgressPolicies
 from tenantry.config.plans import DEFAULT_PLANS, Plans
-from tenantry.errors import ConfigError, ProtocolError, WorkerNotFound, WorkerThrew
+from tenantry.errors import ConfigError, WorkerNotFound
 from tenantry.host.admission import Admission
 from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
+from tenantry.host.fetches import Answer, Fetch, FetchAnswered, fetch
 from tenantry.host.forms import FormsTarget
 from tenantry.host.limits import IDLE_SECONDS_MAX, OPERATOR_WEIGHT, STARTS_PER_PROCESSOR_MAX
 from tenantry.host.live import LiveProcesses, evict, memory_budget_bytes
@@ -34,28 +35,17 @@ from tenantry.host.runtime import Runtime
 from tenantry.host.split import Invokable, Split, read_choice_untrusted
 from tenantry.host.starts import Starts
 from tenantry.host.startup import Trials
-from tenantry.host.targets import Thing, close_streams, give_back
+from tenantry.host.targets import close_streams
 from tenantry.host.traces import TraceHub
 from tenantry.host.watchdog import Watchdog
 from tenantry.services.installed import InstalledServices
-from tenantry.streams import ByteStream, is_byte_stream
-from tenantry.wire.events import InvocationKind, PeerError
-from tenantry.wire.values import RequestValue, ResponseValue, capability, decode_untrusted, encode
+from tenantry.streams import ByteStream
+from tenantry.wire.values import RequestValue
 
-__all__ = ["Answer", "Host"]
+__all__ = ["Host"]
 
 _log = structlog.get_logger()
 _FORM_THREADS: Final = 2
-
-
-@dataclass(slots=True)
-class Answer:
-    """A Worker's response. `stream` is its body where `response.body` is not; whoever has the answer closes it."""
-
-    response: ResponseValue
-    stream: ByteStream | None = None
-    begun: bool = False
-    """Whether whoever has the answer has passed any of it on."""
 
 
 class Host:
@@ -200,39 +190,25 @@ class Host:
 
     # Events --------------------------------------------------------------------------------------------------------
 
+    def try_fetch(self, worker: str, request: RequestValue, answered: FetchAnswered) -> Fetch | None:
+        """As `fetch`, of a request whose body is in it, for who waits in no task. None: ask `fetch`, which waits for
+        a process or a place, or says why there is none."""
+        way = self.find(None, worker)
+        if way is None:
+            return None
+        return Fetch.try_start(*way.pick(read_choice_untrusted(request.headers)), request, answered)
+
     async def fetch(self, worker: str, request: RequestValue, body: ByteStream | None = None) -> Answer:
         """Deliver an HTTP request to a Worker outside dispatch namespaces. `body` replaces the request's own.
 
         Raises InvocationError. Cancelling tells the Worker that its client left.
         """
-        pool = self.find(None, worker)
-        things: list[Thing] = []
-        if body is not None:
-            request.body = 0
-            things.append(body)
-        if pool is None:
-            await close_streams(things)
+        way = self.find(None, worker)
+        if way is None:
+            await close_streams([] if body is None else [body])
             raise WorkerNotFound
-        try:
-            reply = await pool.invoke(
-                InvocationKind.FETCH,
-                "fetch",
-                encode([request]),
-                things,
-                choice=read_choice_untrusted(request.headers),
-            )
-        except PeerError as error:
-            raise WorkerThrew(error.name, error.message) from error
-        answer: Answer | None = None
-        try:
-            answer = _answer(decode_untrusted(reply.payload), reply.things)
-            return answer
-        except ProtocolError as error:
-            raise WorkerThrew("TypeError", f"the Worker's response cannot be used: {error}") from error
-        finally:
-            if reply.things:  # only its body is of use, whatever came with it
-                body = answer.stream if answer is not None else None
-                await give_back([thing for thing in reply.things if thing is not body])
+        pool, choice = way.pick(read_choice_untrusted(request.headers))
+        return await fetch(pool, choice, request, body)
 
     # Processes -----------------------------------------------------------------------------------------------------
 
@@ -300,14 +276,3 @@ class Host:
         await self._proxies.aclose()
         await self._network.aclose()
         self._executor.shutdown(wait=True)
-
-
-def _answer(value: Any, things: list[Thing]) -> Answer:
-    if not isinstance(value, ResponseValue):
-        raise ProtocolError("it is not a Response")
-    if value.body is None or isinstance(value.body, bytes):
-        return Answer(value)
-    stream = capability(value.body, things)
-    if not is_byte_stream(stream):
-        raise ProtocolError("its body is not a stream")
-    return Answer(value, stream)

@@ -53,12 +53,13 @@ class NamespaceTarget(Permanent):
                 await close_streams(things)
                 raise
         script, slash, method = method.partition("/")
-        pool = self._host.find(self._namespace, script) if slash else None
-        if pool is None:
+        way = self._host.find(self._namespace, script) if slash else None
+        if way is None:
             await close_streams(things)
             raise (
                 WorkerNotFound
                 if slash
                 else BindingError("A dispatch namespace has the method get() only.", "TypeError")
             )
+        pool = way.pool_for(invocation)
         return await pool.invoke(kind, method, payload, things, invocation.depth + 1, terms, invocation)

@@ -41,14 +41,14 @@ class FetchTarget(Permanent):
             if kind != InvocationKind.FETCH:
                 raise ProtocolError("fetch() has no methods")
             request = decode_request_untrusted(payload)
-            pool = self._find(None, route.worker.service)
-            if pool is None:
+            way = self._find(None, route.worker.service)
+            if way is None:
                 raise WorkerNotFound("Worker not found: the outbound Worker of this dispatch namespace.")
         except BaseException:
             await close_streams(things)
             raise
         arguments = encode([request, _extra(route)])
-        return await pool.invoke(
+        return await way.pool_for(invocation).invoke(
             InvocationKind.OUTBOUND, "fetch", arguments, things, invocation.depth + 1, caller=invocation
         )
 

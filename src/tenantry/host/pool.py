@@ -125,6 +125,10 @@ class WorkerPool:
         """As in a split: this one, for every caller."""
         return self
 
+    def pick(self, choice: VersionChoice | None) -> tuple[WorkerPool, VersionChoice | None]:
+        """As in a split."""
+        return self, choice
+
     def try_ask(
         self,
         kind: InvocationKind,
@@ -132,20 +136,23 @@ class WorkerPool:
         payload: bytes,
         depth: int,
         terms: Terms,
-        caller: Invocation,
+        caller: Invocation | None,
         answered: Answered,
+        choice: VersionChoice | None = None,
     ) -> Invocation | None:
         """Begin an invocation that brings no streams, if there is a process and a place for it in this turn.
 
         None: nothing was done, and `invoke` waits for what is missing, or says why there is none. Raises
         InvocationError. What `answered` gets is for the process's `take`, or for `failure`.
         """
-        if depth > DEPTH_MAX or self._retired or caller.is_called_by(self.worker):
+        if depth > DEPTH_MAX or self._retired or (caller is not None and caller.is_called_by(self.worker)):
             return None
         process = self._choose()
         if process is None or process.peer.is_closed or not self.admission.try_enter():
             return None
-        return process.ask(kind, method, payload, (), depth, WORKER_ROOT, terms, caller, self.admission, answered)
+        return process.ask(
+            kind, method, payload, (), depth, WORKER_ROOT, terms, caller, self.admission, answered, choice
+        )
 
     def failure(self, invocation: Invocation, error: TenantryError) -> TenantryError:
         """Why an invocation has no answer. A process that could not become its Worker ends here."""

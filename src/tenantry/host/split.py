@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tenantry.host.terms import NO_TERMS, Terms
-
 if TYPE_CHECKING:
     from tenantry.host.invocation import Invocation
     from tenantry.host.pool import WorkerPool
-    from tenantry.host.targets import Reply, Thing
-    from tenantry.wire.events import InvocationKind
 
 __all__ = ["Invokable", "Split", "VersionChoice", "read_choice_untrusted"]
 
@@ -64,21 +60,11 @@ def read_choice_untrusted(headers: Sequence[tuple[str, str]]) -> VersionChoice |
 class Invokable(Protocol):
     """A pool, or a split of pools."""
 
-    async def invoke(
-        self,
-        kind: InvocationKind,
-        method: str,
-        payload: bytes,
-        things: Sequence[Thing],
-        depth: int = 0,
-        terms: Terms = NO_TERMS,
-        caller: Invocation | None = None,
-        choice: VersionChoice | None = None,
-    ) -> Reply:
-        """See `WorkerPool.invoke`."""
-
     def pool_for(self, caller: Invocation) -> WorkerPool:
         """The pool that takes what code of `caller` calls."""
+
+    def pick(self, choice: VersionChoice | None) -> tuple[WorkerPool, VersionChoice | None]:
+        """The pool that takes an event from outside, and what decides for all that it calls, if that is known yet."""
 
 
 class Split:
@@ -102,23 +88,9 @@ class Split:
                 return pool
         return self._parts[0][0]  # rounding; the first has the largest share
 
-    async def invoke(
-        self,
-        kind: InvocationKind,
-        method: str,
-        payload: bytes,
-        things: Sequence[Thing],
-        depth: int = 0,
-        terms: Terms = NO_TERMS,
-        caller: Invocation | None = None,
-        choice: VersionChoice | None = None,
-    ) -> Reply:
-        if caller is not None:
-            pool = self.pool_for(caller)
-        else:
-            choice = choice or VersionChoice.drawn()
-            pool = self.choose(choice)
-        return await pool.invoke(kind, method, payload, things, depth, terms, caller, choice)
+    def pick(self, choice: VersionChoice | None) -> tuple[WorkerPool, VersionChoice | None]:
+        choice = choice or VersionChoice.drawn()
+        return self.choose(choice), choice
 
     def pool_for(self, caller: Invocation) -> WorkerPool:
         root = caller.root

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tenantry.cli.compose import _listening
 from tenantry.config.deployment import BindingSpec, DeployedWorker, WorkerLimits
-from tenantry.gateway import Gateway
+from tenantry.gateway import Gateway, listening
 from tenantry.host import Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.services import ServiceSettings
@@ -167,15 +166,8 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     )
     made.append(Site(host, data))
     gateway = Gateway(host, "front", **getattr(request.module, "GATEWAY_OPTIONS", {}))
-    async with _listening(gateway, "127.0.0.1", 0, 10.0) as port:
+    async with listening(gateway, "127.0.0.1", 0, 10.0) as port:
         made[0].port = port
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    (await made[0].connect()).close()
-                    break
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.01)
         yield made[0]
         made[0].close()
     await host.aclose()

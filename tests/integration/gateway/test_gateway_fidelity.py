@@ -177,6 +177,7 @@ REFUSED = {
     "a host with a blank": (b"GET / HTTP/1.1\r\nhost: a b\r\n\r\n", 400),
     "a url that is too long": (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nhost: a\r\n\r\n", 414),
     "headers that are too large": (b"GET / HTTP/1.1\r\nhost: a\r\n" + b"x: " + b"y" * 140_000 + b"\r\n\r\n", 431),
+    "another protocol": (b"GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
     "two lengths": (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
     "a length that is none": (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", 400),
 }
@@ -185,6 +186,17 @@ REFUSED = {
 @pytest.mark.parametrize(("request_bytes", "status"), REFUSED.values(), ids=REFUSED.keys())
 async def test_a_request_that_no_worker_gets(echo: Any, request_bytes: bytes, status: int) -> None:
     assert (await echo.send(request_bytes)).status == status
+
+
+async def test_a_client_of_http_1_0_gets_what_it_can_read(echo: Any) -> None:
+    connection = await echo.connect()
+    await connection.send(b"GET / HTTP/1.0\r\nhost: h\r\nconnection: keep-alive\r\n\r\n")
+    reply = await connection.reply()
+    assert reply.values("connection") == ["keep-alive"]
+    await connection.send(b"GET /break HTTP/1.0\r\nhost: h\r\n\r\n")
+    status, headers = await connection.head()
+    assert status == 200
+    assert not {"transfer-encoding", "content-length"} & {name.lower() for name, _ in headers}
 
 
 @pytest.mark.parametrize("which", ["crlf", "nul", "large"])

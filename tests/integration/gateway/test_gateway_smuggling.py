@@ -45,6 +45,8 @@ AMBIGUOUS = {
     "a length list": b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 0, 42\r\n\r\n" + INNER,
     "a NUL in a name": b"GET / HTTP/1.1\r\n" + HOST + b"x\0y: a\r\n\r\n" + INNER,
     "a NUL in a value": b"GET / HTTP/1.1\r\n" + HOST + b"x: a\0b\r\n\r\n" + INNER,
+    "chunks before there were any": b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n" + INNER,
+    "a fragment": b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n" + INNER,
     "a version that is none": b"GET / HTTP/1.2.3\r\n" + HOST + b"\r\n" + INNER,
 }
 
@@ -54,6 +56,8 @@ BROKEN = {
     "a negative chunk": b"-1\r\n",
     "a chunk whose size is no number": b"0x2a\r\n",
     "a chunk that goes on beyond its size": b"1\r\nxx\r\n",
+    "an extension without end": b"1;" + b"x" * 1_000_000,
+    "trailers without end": b"0\r\n" + b"x: y\r\n" * 200_000,
 }
 
 
@@ -90,13 +94,48 @@ async def test_nothing_after_a_broken_chunk_is_a_request(site: Any, chunk: bytes
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 6\r\n" + CHUNKED, CHUNKED + b"content-length: 6\r\n"])
-async def test_of_a_length_and_chunks_the_chunks_count(site: Any, framing: bytes) -> None:
-    """RFC 9112, section 6.3: what follows the last chunk is the client's next request, whatever the length says."""
+async def test_a_length_beside_chunks_is_refused(site: Any, framing: bytes) -> None:
+    """RFC 9112, section 6.3, lets a server do so, and says why it should."""
     site.deploy(COUNTS)
     connection = await site.connect()
     await connection.send(b"POST /outer HTTP/1.1\r\n" + HOST + framing + b"\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert await answered(connection) == [400]
+    assert seen(site) == []
+
+
+async def test_requests_that_come_at_once_are_answered_in_order(site: Any) -> None:
+    site.deploy(COUNTS)
+    connection = await site.connect()
+    await connection.send(b"".join(b"GET /%d HTTP/1.1\r\n%b\r\n" % (number, HOST) for number in range(20)))
+    assert [(await connection.reply()).status for _ in range(20)] == [200] * 20
+    assert seen(site) == [f"saw GET http://example.com/{number}" for number in range(20)]
+
+
+async def test_a_client_that_asks_for_too_much_at_once_is_cut_off_behind_what_is_served(site: Any) -> None:
+    site.deploy(COUNTS)
+    connection = await site.connect()
+    await connection.send(INNER * 1000)
+    statuses = await answered(connection)
+    assert 0 < len(statuses) < 1000
+    assert set(statuses) <= {200, 400}
+
+
+async def test_the_host_of_an_absolute_target_counts(site: Any) -> None:
+    """RFC 9112, section 3.2.2."""
+    site.deploy(COUNTS)
+    connection = await site.connect()
+    await connection.send(b"GET http://other.example/x?y HTTP/1.1\r\n" + HOST + b"\r\n")
     assert (await connection.reply()).status == 200
-    assert seen(site) == ["saw POST http://example.com/outer"]
+    assert seen(site) == ["saw GET http://other.example/x?y"]
+
+
+async def test_an_upgrade_is_not_on_offer(site: Any) -> None:
+    site.deploy(COUNTS)
+    connection = await site.connect()
+    head = b"GET /socket HTTP/1.1\r\n" + HOST + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    await connection.send(head + INNER)
+    assert await answered(connection) == [200]
+    assert seen(site) == ["saw GET http://example.com/socket"]
 
 
 async def test_bare_line_feeds_are_no_way_in(site: Any) -> None:

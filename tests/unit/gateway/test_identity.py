@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from tenantry.config.identity import IdentityFile, IdentitySettings, parse_identity
 from tenantry.errors import ConfigError
 from tenantry.gateway.identity import Identity, Unidentified
-from tenantry.gateway.request import read_request
+from tenantry.gateway.request import RequestHead, read_request
 
 SECRET = "a secret of thirty-two characters"
 KEY = "tku_0123456789abcdef_" + "x" * 43
@@ -35,17 +35,11 @@ def settings(folder: Path = FOLDER, **table: Any) -> IdentitySettings:
 
 def headers_of(identity: Identity, *headers: tuple[str, str], client: str = "192.0.2.1") -> dict[str, list[str]]:
     """What a Worker reads of a request with these headers."""
-    scope: dict[str, Any] = {
-        "method": "GET",
-        "scheme": "http",
-        "raw_path": b"/",
-        "query_string": b"",
-        "client": (client, 1),
-        "headers": [(b"host", b"example.com"), *((name.encode(), value.encode()) for name, value in headers)],
-    }
-    request = read_request(scope, identity.dropped)
+    pairs = [(b"host", b"example.com"), *((name.encode(), value.encode()) for name, value in headers)]
+    head = RequestHead("GET", b"/", pairs, client)
+    request = read_request(head, identity.dropped)
     found: dict[str, list[str]] = {}
-    for name, value in identity.identify_untrusted(scope, request.headers):
+    for name, value in identity.identify_untrusted(head, request.headers):
         found.setdefault(name, []).append(value)
     return found
 
