@@ -32,6 +32,7 @@ LIMITS = {
     "kv": "tenantry.services.kv.limits",
     "r2": "tenantry.services.r2.limits",
     "d1": "tenantry.services.d1.limits",
+    "assets": "tenantry.services.assets.limits",
     "control": "tenantry.control.limits",
     "s3": "tenantry.s3.limits",
     "config": "tenantry.config.limits",

@@ -5,6 +5,8 @@ fit into one process: `sdk_tour.py URL ACCOUNT TOKEN`. It ends with an Assertion
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -145,6 +147,33 @@ def workers(client: Any, account: str, name: str) -> None:
     scripts.delete(name, account_id=account)
 
 
+def assets(client: Any, account: str, name: str) -> None:
+    """The files of a Worker without code, and those of a user Worker."""
+    content = b"<h1>hello</h1>"
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    manifest = {"/index.html": {"hash": digest, "size": len(content)}}
+    client.workers_for_platforms.dispatch.namespaces.create(account_id=account, name=name)
+    user = client.workers_for_platforms.dispatch.namespaces.scripts.asset_upload
+    for begun in (
+        client.workers.scripts.assets.upload.create(name, account_id=account, manifest=manifest),
+        user.create("w", account_id=account, dispatch_namespace=name, manifest=manifest),
+    ):
+        assert begun.buckets == [[digest]]
+        done = client.workers.assets.upload.create(
+            account_id=account,
+            base64=True,
+            body={digest: base64.b64encode(content).decode()},
+            extra_headers={"Authorization": f"Bearer {begun.jwt}"},
+        )
+        assert done.jwt
+    where = {"account_id": account, "dispatch_namespace": name}
+    scripts = client.workers_for_platforms.dispatch.namespaces.scripts
+    scripts.update("w", **where, metadata=metadata(assets={"jwt": done.jwt}), files=files())
+    assert scripts.get("w", **where).script.has_assets is True
+    scripts.delete("w", **where)
+    client.workers_for_platforms.dispatch.namespaces.delete(name, account_id=account)
+
+
 def resources(client: Any, account: str, name: str) -> None:
     for number in range(3):
         client.kv.namespaces.create(account_id=account, title=f"{name}-{number}")
@@ -199,6 +228,7 @@ def main() -> None:
     accounts(client, account)
     user_workers(client, account, f"{name}-ns")
     workers(client, account, name)
+    assets(client, account, f"{name}-assets")
     resources(client, account, name)
     kv(client, account, name)
     other = cloudflare.AsyncCloudflare(base_url=url, api_token=token, max_retries=0)

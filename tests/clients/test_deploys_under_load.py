@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import threading
@@ -145,3 +146,46 @@ def test_a_deploy_that_was_killed_and_repeated_is_as_if_it_had_run_once(own_plat
             found = api.get("/workers/dispatch/namespaces/customers/scripts/w/versions").json()["result"]["items"]
         assert len(found) == number + 1, "each is there once"
     assert not list((own_platform.data / "bundles").glob(".staging-*"))
+
+
+def test_an_upload_of_assets_that_was_killed_goes_on_where_it_was(own_platform: Any) -> None:
+    files = {"/customers/w.html": b"the page", "/1.txt": b"1" * 1000, "/2.txt": b"2" * 100_000}
+    names = {hashlib.sha256(content).hexdigest()[:32]: content for content in files.values()}
+    manifest = {
+        path: {"hash": hashlib.sha256(content).hexdigest()[:32], "size": len(content)}
+        for path, content in files.items()
+    }
+    worker = "/workers/dispatch/namespaces/customers/scripts/"
+
+    def begin(api: httpx.Client, name: str) -> dict[str, Any]:
+        answer = api.post(f"{worker}{name}/assets-upload-session", json={"manifest": manifest})
+        return dict(answer.raise_for_status().json()["result"])
+
+    def upload(api: httpx.Client, token: str, wanted: list[str]) -> str:
+        parts = [(name, (name, names[name])) for name in wanted]
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = api.post("/workers/assets/upload", headers=headers, files=parts)
+        return str(answer.raise_for_status().json()["result"]["jwt"])
+
+    own_platform.start()
+    with own_platform.api() as api:
+        begun = begin(api, "w")
+        upload(api, begun["jwt"], list(names)[:1])
+    own_platform.kill()
+    (own_platform.data / "assets" / own_platform.account / "staging" / "half").write_bytes(b"written")
+    own_platform.start()
+    with own_platform.api() as api:
+        begun = begin(api, "w")
+        assert begun["buckets"] == [list(names)[1:]], "what was acknowledged is there"
+        token = upload(api, begun["jwt"], begun["buckets"][0])
+        begin(api, "never")
+    own_platform.kill()
+    own_platform.start()
+    metadata = {"compatibility_date": "2026-01-15", "assets": {"jwt": token}}
+    with own_platform.api() as api:
+        api.put(f"{worker}w", files={"metadata": (None, json.dumps(metadata))}).raise_for_status()
+    stored = own_platform.data / "assets" / own_platform.account
+    kept = {path.name for path in (stored / "blobs").rglob("*") if path.is_file()}
+    assert kept == {hashlib.sha256(content).hexdigest() for content in files.values()}
+    assert not list((stored / "staging").glob("*"))
+    assert own_platform.get("/customers/w").text == "the page"

@@ -118,6 +118,52 @@ class Default(WorkerEntrypoint):
     assert answer(platform, name) == "kv r2 d1 hello json s3cret again vendored", "the secret stays"
 
 
+def test_a_user_worker_of_files_only(wrangler: Any, platform: Any, tmp_path: Path) -> None:
+    name = f"files-{Path(wrangler.script).parents[3].name}"
+    folder = tmp_path / "public" / "customers" / name
+    folder.mkdir(parents=True)
+    folder.with_suffix(".html").write_text("<h1>a page</h1>")
+    (tmp_path / "public" / "_headers").write_text("/*\n  X-Site: yes\n")
+    config = {"name": name, "compatibility_date": "2026-01-15", "assets": {"directory": "./public"}}
+    (tmp_path / "wrangler.jsonc").write_text(json.dumps(config))
+
+    wrangler("deploy", "--dispatch-namespace", "customers", cwd=tmp_path)
+
+    response = platform.get(f"/customers/{name}")
+    assert (response.status_code, response.text, response.headers["x-site"]) == (200, "<h1>a page</h1>", "yes")
+    known = platform.get(f"/customers/{name}", **{"if-none-match": response.headers["etag"]})
+    assert known.status_code == 304
+
+
+def test_a_worker_with_files_and_code(newest: Any, platform: Any, tmp_path: Path) -> None:
+    """The Worker that gets the visitors' requests, so that they reach it without a dispatcher."""
+    source = (
+        (platform.project / "src" / "entry.py")
+        .read_text()
+        .replace(
+            'return Response("front")',
+            'return await self.env.ASSETS.fetch(request) if path == "hidden" else Response("front")',
+        )
+    )
+    config = {
+        "name": "front",
+        "dispatch_namespaces": [{"binding": "DISPATCHER", "namespace": "customers"}],
+        "assets": {"directory": "./public", "binding": "ASSETS", "run_worker_first": ["/hidden"]},
+    }
+    project = platform.write_project(tmp_path, config, source)
+    (project / "public").mkdir()
+    large = bytes(range(256)) * 4096
+    for name, content in (("page.html", b"page"), ("hidden.html", b"hidden"), ("large.bin", large)):
+        (project / "public" / name).write_bytes(content)
+
+    newest("deploy", cwd=project)
+
+    assert platform.get("/page").text == "page"
+    assert platform.get("/large.bin").content == large
+    assert platform.get("/hidden").text == "hidden"
+    assert platform.get("/elsewhere").text == "front"
+
+
 def test_a_dispatcher_is_deployed_twice_and_its_resources_made(newest: Any, platform: Any, tmp_path: Path) -> None:
     """Bindings that name no id are made at the first deploy and inherited at the second."""
     name = "provisioned"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tenantry.cli.backup import restore
 from tenantry.control import Store as ControlStore
 from tenantry.control import Vault
 from tenantry.errors import ConfigError
+from tenantry.services.assets import Asset, AssetStore
 
 TENANTRY = str(Path(sys.executable).with_name("tenantry"))
 ACCOUNT = "0" * 32
@@ -146,6 +148,32 @@ async def test_what_was_deleted_is_gone_from_the_next_backup(data: Path, tmp_pat
             await store.service.delete("resource")
         run_backup(backup, data)
         assert copies() == set()
+
+
+def test_assets_are_copied_once_and_what_is_gone_goes(data: Path, tmp_path: Path) -> None:
+    assets = AssetStore(data / "assets").of(ACCOUNT)
+    target = tmp_path / "backup"
+
+    def put(content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        with closing(assets.stage()) as staged:
+            staged.write(content)
+            staged.finish()
+            assets.adopt({digest: staged})
+        return assets.write_manifest({"/a": Asset(digest[:32], digest, len(content))})
+
+    first = put(b"first")
+    run_backup(target, data)
+    second = put(b"second")
+    assets.remove_unreferenced([second])
+    run_backup(target, data)
+
+    copied = AssetStore(target / "assets").of(ACCOUNT)
+    [asset] = copied.read_manifest(second).values()
+    assert copied.blob(asset.blob).read_bytes() == b"second"
+    with pytest.raises(FileNotFoundError):
+        copied.read_manifest(first)
+    assert len([path for path in (target / "assets").rglob("*") if path.is_file()]) == 2
 
 
 async def test_the_log_of_a_database_is_left_where_it_is(data: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import typer
 from tenantry.cli import output
 from tenantry.cli.machine import data_folder
 from tenantry.errors import ConfigError
+from tenantry.services.assets import back_up as back_up_assets
 from tenantry.services.installed import installed_factories
 from tenantry.services.snapshot import Snapshot
 
@@ -110,13 +111,14 @@ def restore(
 
 
 def _copy(data: Path, target: Path, snapshot: Snapshot) -> None:
-    # First: what it names is there when it comes to be copied, for bundles are removed at a start only.
+    # First: what it names is there when it comes to be copied, for bundles and assets are removed at a start only.
     keys = _keys(data)
     snapshot.database(data / _STORE, target / _STORE)
     if _keys(data) != keys:
         raise ConfigError("the backup is not whole, make it again: the key of the secrets was rotated meanwhile")
     _write_keys(target / _KEYS, keys)
     _copy_bundles(data / "bundles", target / "bundles", snapshot)
+    back_up_assets(data / "assets", target / "assets", snapshot)
     factories = installed_factories()
     accounts = _named(data / "accounts", _ACCOUNT)
     for account in accounts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -143,17 +144,35 @@ class Client:
         files: list[tuple[str, tuple[str, bytes, str]]],
     ) -> str:
         """Upload a Worker in the form that wrangler uses; the id of its new version."""
-        path = f"/workers/scripts/{quote(name, safe='')}"
-        if namespace is not None:
-            path = f"/workers/dispatch/namespaces/{quote(namespace, safe='')}/scripts/{quote(name, safe='')}"
+        # As files, metadata too: without any, httpx would not send a form.
+        document = ("metadata", (None, msgspec.json.encode(metadata), "application/json"))
         result = self.call(
             "PUT",
-            path,
+            _script_path(name, namespace),
             params={"excludeScript": "true", "bindings_inherit": "strict"},
-            data={"metadata": msgspec.json.encode(metadata).decode()},
-            files=files,
+            files=[document, *files],
         )
         return str(result["deployment_id"])
+
+    def begin_assets(
+        self, name: str, namespace: str | None, manifest: Mapping[str, Mapping[str, object]]
+    ) -> tuple[str, list[list[str]]]:
+        """Begin an upload of static assets: its token, and the hashes to upload, each inner list with one request.
+
+        With nothing to upload the token is the one for `put_script`.
+        """
+        path = _script_path(name, namespace) + "/assets-upload-session"
+        begun = self.call("POST", path, json={"manifest": manifest})
+        return str(begun["jwt"]), begun["buckets"]
+
+    def upload_assets(self, token: str, files: Mapping[str, bytes]) -> str | None:
+        """Upload files by their hashes; with the last ones comes the token for `put_script`."""
+        parts = [(name, (name, base64.b64encode(content), "application/null")) for name, content in files.items()]
+        headers = {"Authorization": f"Bearer {token}"}
+        completion: str | None = self.call(
+            "POST", "/workers/assets/upload", params={"base64": "true"}, headers=headers, files=parts
+        )["jwt"]
+        return completion
 
     def processes(self) -> list[dict[str, Any]]:
         """The live worker processes of the whole platform."""
@@ -237,6 +256,12 @@ class Client:
             first = answer.errors[0] if answer.errors else _Message(0, f"HTTP status {response.status_code}")
             raise ApiError(response.status_code, first.code, first.message)
         return answer
+
+
+def _script_path(name: str, namespace: str | None) -> str:
+    if namespace is None:
+        return f"/workers/scripts/{quote(name, safe='')}"
+    return f"/workers/dispatch/namespaces/{quote(namespace, safe='')}/scripts/{quote(name, safe='')}"
 
 
 def _is_loopback(host: str) -> bool:

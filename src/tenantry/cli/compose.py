@@ -33,6 +33,7 @@ from tenantry.host.runtime import python_policy
 from tenantry.s3 import S3Endpoint
 from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 from tenantry.services.quota import Limit, Quota
 from tenantry.services.r2 import R2Service
@@ -85,6 +86,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         bundles = BundleStore(settings.data / "bundles", durable=durable)
         bundles.remove_unreferenced(store.scripts.bundles())
         account = store.accounts.default()
+        assets = AssetStore(settings.data / "assets", durable=durable)
+        assets.of(account.id).remove_unreferenced(*store.asset_sessions.referenced(account.id))
         store.tokens.revoke_named(account.id, _DEV_TOKEN)
         token = store.tokens.issue(account.id, _DEV_TOKEN)[1] if with_token else ""
         store.api_keys.load()
@@ -121,6 +124,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             settings.egress,
             plans=settings.plans,
             memory_bytes_max=None if settings.memory_mib_total is None else settings.memory_mib_total * MIB,
+            assets=assets.of(account.id),
         )
         stack.push_async_callback(host.aclose)
         if logs is not None:
@@ -130,7 +134,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         deployed = list(store.all_deployed())
         host.load(deployed)
         for worker in deployed:
-            bytecode.want(worker.bundle)
+            if worker.bundle:
+                bytecode.want(worker.bundle)
         gateway = Gateway(
             host,
             settings.gateway_worker,
@@ -151,6 +156,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             _Deployments(host, bytecode),
             services,
             watch,
+            assets=assets,
             starter=host,
             gateway_url=_url(settings.host, gateway_port),
             tails=tails,
@@ -248,7 +254,8 @@ class _Deployments:
     def deployed(self, *versions: DeployedWorker) -> None:
         self._host.deployed(*versions)
         for version in versions:
-            self._bytecode.want(version.bundle)
+            if version.bundle:
+                self._bytecode.want(version.bundle)
 
     def removed(self, namespace: str | None, name: str) -> None:
         self._host.removed(namespace, name)

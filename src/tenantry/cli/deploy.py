@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import output
+from tenantry.cli.assets import upload_assets
 from tenantry.cli.client import ApiError, Client
 from tenantry.cli.connection import Account, Token, Url, connect
 from tenantry.cli.provision import Provisioned, provision
@@ -35,11 +36,13 @@ def deploy_project(client: Client, project: WorkerProject, namespace: str | None
     files = [(module.name, (module.name, _read(module.path), module.content_type)) for module in project.modules()]
     resources = provision(client, project)
     metadata: dict[str, object] = {
-        "main_module": project.main_module,
-        "bindings": resources.bindings,
         "compatibility_date": project.compatibility_date,
         "compatibility_flags": list(project.compatibility_flags),
     }
+    if project.main_module is not None:
+        metadata |= {"main_module": project.main_module, "bindings": resources.bindings}
+    if project.assets is not None:
+        metadata["assets"] = upload_assets(client, project.name, namespace, project.assets)
     limits = {"cpu_ms": project.limits.cpu_ms, "subrequests": project.limits.subrequests}
     if any(value is not None for value in limits.values()):
         metadata["limits"] = {key: value for key, value in limits.items() if value is not None}

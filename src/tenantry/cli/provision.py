@@ -63,6 +63,8 @@ def provision(client: Client, project: WorkerProject) -> Provisioned:
             if (value := getattr(service, key)) is not None:
                 binding[key] = value
         result.bindings.append(binding)
+    if project.assets is not None and project.assets.binding is not None:
+        result.bindings.append({"name": project.assets.binding, "type": "assets"})
     for name, value in project.vars.items():
         if isinstance(value, str):
             result.bindings.append({"name": name, "type": "plain_text", "text": value})

@@ -29,11 +29,7 @@ def affected(platform: Platform, changed: Iterable[Path]) -> list[PlatformWorker
     return [
         worker
         for worker in platform.workers
-        if any(
-            file.is_relative_to(root)
-            for file in files
-            for root in (worker.project.folder.resolve(), worker.project.module_root.resolve())
-        )
+        if any(file.is_relative_to(root) for file in files for root in map(Path.resolve, worker.project.watched))
     ]
 
 
@@ -47,7 +43,5 @@ class _Filter(DefaultFilter):
 
 def _roots(platform: Platform) -> set[Path]:
     """The folders to watch, without those that another one holds."""
-    roots = {platform.folder} | {
-        root.resolve() for worker in platform.workers for root in (worker.project.folder, worker.project.module_root)
-    }
+    roots = {platform.folder} | {root.resolve() for worker in platform.workers for root in worker.project.watched}
     return {root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots)}

@@ -7,6 +7,8 @@ CONFIG_FILE_BYTES_MAX = 1024 * 1024
 # The same numbers as the control plane's, so that a mistake is found before it is uploaded.
 MODULES_MAX = 20_000
 MODULE_BYTES_TOTAL_MAX = 64 * 1024 * 1024
+ASSET_FILES_MAX = 100_000
+ASSET_FILE_BYTES_MAX = 25 * 1024 * 1024
 
 # What a plan says when the operator says nothing, and between which bounds it may be set.
 CONCURRENT_INVOCATIONS_DEFAULT = 100  # invocations of one Worker at once, over all its processes. Ours

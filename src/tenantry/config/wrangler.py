@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import json5
 import msgspec
@@ -31,6 +31,7 @@ __all__ = [
     "D1Database",
     "DispatchNamespace",
     "KvNamespace",
+    "ProjectAssets",
     "R2Bucket",
     "ServiceBinding",
     "WorkerProject",
@@ -93,6 +94,14 @@ class ServiceBinding(msgspec.Struct, frozen=True):
     environment: str | None = None
 
 
+class _Assets(msgspec.Struct, frozen=True):
+    directory: str
+    binding: str | None = None
+    html_handling: Literal["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"] | None = None
+    not_found_handling: Literal["none", "404-page", "single-page-application"] | None = None
+    run_worker_first: bool | list[str] | None = None
+
+
 class _Limits(msgspec.Struct, frozen=True):
     cpu_ms: int | None = None
     subrequests: int | None = None
@@ -119,6 +128,7 @@ class _WranglerFile(msgspec.Struct, frozen=True):
     d1_databases: list[D1Database] = []
     dispatch_namespaces: list[DispatchNamespace] = []
     services: list[ServiceBinding] = []
+    assets: _Assets | None = None
     limits: _Limits | None = None
     base_dir: str | None = None
     rules: list[_Rule] = []
@@ -126,13 +136,25 @@ class _WranglerFile(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectAssets:
+    """Static assets as their author keeps them: a folder that exists, absolute, and Cloudflare's words for the rules.
+
+    `config` has what the author wrote of html_handling, not_found_handling and run_worker_first.
+    """
+
+    directory: Path
+    binding: str | None = None
+    config: Mapping[str, str | bool | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerProject:
-    """A Worker as its author keeps it. Paths are absolute; `main` is a file that exists."""
+    """A Worker as its author keeps it. Paths are absolute; `main` is a file that exists; None: it has only assets."""
 
     file: Path
     folder: Path
     name: str
-    main: Path
+    main: Path | None
     module_root: Path
     compatibility_date: str
     compatibility_flags: tuple[str, ...] = ()
@@ -143,18 +165,27 @@ class WorkerProject:
     d1_databases: tuple[D1Database, ...] = ()
     dispatch_namespaces: tuple[DispatchNamespace, ...] = ()
     services: tuple[ServiceBinding, ...] = ()
+    assets: ProjectAssets | None = None
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     rules: tuple[ModuleRule, ...] = ()
     python_modules_exclude: tuple[str, ...] = ("**/*.pyc",)
     warnings: tuple[str, ...] = ()
 
     @property
-    def main_module(self) -> str:
+    def main_module(self) -> str | None:
         """The name that the entry file is uploaded under."""
-        return self.main.name
+        return None if self.main is None else self.main.name
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The folders whose files make a difference."""
+        folders = (self.folder, self.module_root)
+        return folders if self.assets is None else (*folders, self.assets.directory)
 
     def modules(self) -> list[Module]:
         """The files to upload, the entry first. Read anew at each call; raises ConfigError."""
+        if self.main is None:
+            return []
         return collect_modules(
             project=self.folder,
             config_file=self.file,
@@ -223,13 +254,16 @@ def _project(file: Path, content: _WranglerFile, warnings: tuple[str, ...]) -> W
     if content.compatibility_date is None:
         raise ConfigError(f'{file}: "compatibility_date" is missing, for example "2026-01-15"')
     _check_bindings(file, content)
-    main = _main(file, content.main)
+    if content.main is None and content.assets is not None and content.assets.binding is not None:
+        raise ConfigError(f'{file}: "assets.binding" is for the code of a Worker, and there is no "main"')
+    assets = None if content.assets is None else _assets(file, content.assets)
+    main = None if content.main is None and assets is not None else _main(file, content.main)
     return WorkerProject(
         file=file,
         folder=file.parent,
         name=content.name,
         main=main,
-        module_root=_module_root(file, main, content.base_dir),
+        module_root=file.parent if main is None else _module_root(file, main, content.base_dir),
         compatibility_date=content.compatibility_date,
         compatibility_flags=tuple(content.compatibility_flags),
         vars=content.vars,
@@ -238,10 +272,21 @@ def _project(file: Path, content: _WranglerFile, warnings: tuple[str, ...]) -> W
         d1_databases=tuple(content.d1_databases),
         dispatch_namespaces=tuple(content.dispatch_namespaces),
         services=tuple(content.services),
+        assets=assets,
         limits=WorkerLimits(content.limits.cpu_ms, content.limits.subrequests) if content.limits else WorkerLimits(),
         rules=tuple(ModuleRule(rule.type, tuple(rule.globs), rule.fallthrough) for rule in content.rules),
         python_modules_exclude=_vendored_exclude(content.python_modules),
         warnings=warnings,
+    )
+
+
+def _assets(file: Path, content: _Assets) -> ProjectAssets:
+    directory = Path(os.path.normpath(file.parent / content.directory))
+    if not content.directory or not directory.is_dir():
+        raise ConfigError(f"{file}: $.assets.directory is {content.directory!r}: no such folder")
+    given = {name: getattr(content, name) for name in ("html_handling", "not_found_handling", "run_worker_first")}
+    return ProjectAssets(
+        directory, content.binding, {name: value for name, value in given.items() if value is not None}
     )
 
 
@@ -282,6 +327,7 @@ def _check_bindings(file: Path, content: _WranglerFile) -> None:
         ("d1_databases", [entry.binding for entry in content.d1_databases]),
         ("dispatch_namespaces", [entry.binding for entry in content.dispatch_namespaces]),
         ("services", [entry.binding for entry in content.services]),
+        ("assets", [content.assets.binding] if content.assets and content.assets.binding is not None else []),
     )
     for kind, names in kinds:
         for name in names:

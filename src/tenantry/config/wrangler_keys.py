@@ -22,7 +22,7 @@ IGNORED = frozenset({
 # A Worker would miss these at its first request: an error.
 # fmt: off
 MISSING = frozenset({
-    "agent_memory", "ai", "ai_search", "ai_search_namespaces", "analytics_engine_datasets", "artifacts", "assets",
+    "agent_memory", "ai", "ai_search", "ai_search_namespaces", "analytics_engine_datasets", "artifacts",
     "browser", "containers", "data_blobs", "durable_objects", "exports", "flagship", "hyperdrive", "images", "media",
     "messaging", "migrations", "mtls_certificates", "pipelines", "queues", "ratelimits", "secrets_store_secrets",
     "send_email", "site", "stream", "text_blobs", "unsafe_hello_world", "vectorize", "version_metadata",

@@ -18,6 +18,7 @@ from tenantry.control.envelope import on_error
 from tenantry.control.log_ring import LogRing
 from tenantry.control.routes.account import account_routes
 from tenantry.control.routes.api_keys import api_key_routes
+from tenantry.control.routes.assets import asset_routes
 from tenantry.control.routes.audit import audit_routes
 from tenantry.control.routes.d1 import d1_routes
 from tenantry.control.routes.dispatch_namespaces import dispatch_namespace_routes
@@ -43,6 +44,7 @@ from tenantry.control.store import Store
 from tenantry.control.tails import Tails
 from tenantry.control.threads import Threads
 from tenantry.host import TraceHub
+from tenantry.services.assets import AssetStore
 from tenantry.services.d1 import D1Service
 from tenantry.services.installed import InstalledServices
 
@@ -56,14 +58,15 @@ def create_app(
     services: InstalledServices,
     watch: Watch,
     *,
+    assets: AssetStore,
     starter: Starter | None = None,
     gateway_url: str | None = None,
     tails: Tails | None = None,
     tail_port: int = 0,
     logs: LogRing | None = None,
 ) -> ASGIApp:
-    """The control plane over `store`, `bundles` and `services`, which stay the caller's to close, after the ASGI
-    lifespan's end.
+    """The control plane over `store`, `bundles`, `assets` and `services`, which stay the caller's to close, after the
+    end of the ASGI lifespan.
 
     `deployments` hears of every change of what is deployed, on the event loop that serves the application.
     `watch` tells how the platform is. `starter` tries a Worker before it is stored; None: none is tried.
@@ -75,7 +78,7 @@ def create_app(
     threads = Threads()
     kv = KvNamespaces(store.resources, services, threads)
     deployer = Deployer(deployments, threads)
-    uploads = Uploads(store, bundles, deployer, threads, starter)
+    uploads = Uploads(store, bundles, assets, deployer, threads, starter)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -95,6 +98,7 @@ def create_app(
         *d1_routes(store.resources, d1, threads),
         *s3_credential_routes(store.s3_credentials, threads),
         *script_routes(uploads),
+        *asset_routes(uploads),
         *version_routes(uploads),
         *setting_routes(store, deployer, threads),
         *secret_routes(store, deployer, threads),
@@ -119,4 +123,6 @@ def create_app(
         logging_config=None,
         openapi_config=None,
     )
-    return Edge(app, store.tokens, store.audit, threads, secret_paths={D1Files.PREFIX: D1Files(d1)})
+    return Edge(
+        app, store.tokens, store.audit, store.asset_sessions, threads, secret_paths={D1Files.PREFIX: D1Files(d1)}
+    )

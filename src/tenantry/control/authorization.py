@@ -14,7 +14,7 @@ from tenantry.control.edge import PUBLIC_PATHS, asking_of
 from tenantry.control.errors import Forbidden
 from tenantry.control.limits import AUDIT_PATH_CHARACTERS_MAX
 from tenantry.control.raw_path import whole_path
-from tenantry.control.scopes import permits, rule_of
+from tenantry.control.scopes import UPLOAD, permits, rule_of
 from tenantry.control.threads import Threads
 
 __all__ = ["authorization", "template"]
@@ -51,6 +51,10 @@ def authorization(audit: Audit, threads: Threads) -> Guard:
             )
             await threads.run(audit.begin, change)
             asking.change = change
+        if asking.session_id is not None:
+            if rule is not UPLOAD:
+                raise Forbidden(10000, "Authentication error: the token of an upload of assets opens nothing else.")
+            return
         if rule is None or not permits(rule, token.scope, token.resource, connection.path_params):
             what = f" to {token.resource!r}" if token.resource else ""
             raise Forbidden(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from litestar import Request
@@ -26,6 +26,7 @@ __all__ = [
     "read_body_untrusted",
     "read_json_untrusted",
     "read_settings_untrusted",
+    "receive_chunks_untrusted",
     "receive_files_untrusted",
     "receive_upload_untrusted",
 ]
@@ -34,6 +35,17 @@ __all__ = [
 ApiRequest = Request[Any, Any, Any]
 
 T = TypeVar("T")
+
+
+class Consumer(Protocol):
+    """Takes a body, in threads. `close` comes in any case, perhaps while another thread is in `feed`."""
+
+    def feed(self, chunk: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Consumer)
 
 
 async def read_json_untrusted(
@@ -54,31 +66,45 @@ async def receive_upload_untrusted(request: ApiRequest, bundles: BundleStore, th
     """An upload, its bundle complete and durable. Raises Invalid (10021) or TooLarge (10027)."""
     boundary = multipart_boundary_untrusted(request.headers.get("content-type", ""))
     if boundary is None:
-        parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
-        raise Invalid(10021, "the upload has no modules: send a multipart form with metadata and the Worker's files")
-    return await _receive_form(request, bundles, threads, boundary, UploadParser.finish)
+        metadata = parse_json_form_untrusted(await read_body_untrusted(request, limits.METADATA_BYTES_MAX, 10027))
+        if metadata.main_module:
+            raise Invalid(
+                10021, "the upload has no modules: send a multipart form with metadata and the Worker's files"
+            )
+        return Upload(metadata, "", {})
+    return await receive_chunks_untrusted(
+        request, threads, lambda: UploadParser(bundles, boundary), UploadParser.finish, limits.UPLOAD_BYTES_MAX
+    )
 
 
-async def _receive_form(
-    request: ApiRequest, bundles: BundleStore, threads: Threads, boundary: str, finish: Callable[[UploadParser], T]
+async def receive_chunks_untrusted(
+    request: ApiRequest, threads: Threads, make: Callable[[], C], finish: Callable[[C], T], bytes_max: int
 ) -> T:
+    """What a consumer makes of a body that need not fit in memory. `make` and `finish` are called in threads too.
+
+    Raises what they and the consumer do, Invalid (10021), and TooLarge (10027) for more than `bytes_max`.
+    """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Invalid(10021, "the upload is compressed; send it as it is, without Content-Encoding")
-    _check_length(request, limits.UPLOAD_BYTES_MAX, 10027)
-    parser = await threads.run(UploadParser, bundles, boundary)
+    _check_length(request, bytes_max, 10027)
+    consumer = await threads.run(make)
+    received = 0
     try:
         # Chunks are collected, so that a body in tiny pieces does not cost a thread switch for each.
         pending = bytearray()
         async for chunk in _chunks(request):
+            received += len(chunk)
+            if received > bytes_max:
+                raise TooLarge(10027, f"the upload is larger than {bytes_max} bytes")
             pending += chunk
             if len(pending) >= limits.UPLOAD_CHUNK_BYTES:
-                await threads.run(parser.feed, bytes(pending))
+                await threads.run(consumer.feed, bytes(pending))
                 pending.clear()
-        await threads.run(parser.feed, bytes(pending))
-        return await threads.run(finish, parser)
+        await threads.run(consumer.feed, bytes(pending))
+        return await threads.run(finish, consumer)
     finally:
         # Not awaited: it must also happen when this task is cancelled.
-        threads.start(parser.close)
+        threads.start(consumer.close)
 
 
 async def receive_files_untrusted(request: ApiRequest, bundles: BundleStore, threads: Threads) -> tuple[str, Files]:
@@ -87,7 +113,13 @@ async def receive_files_untrusted(request: ApiRequest, bundles: BundleStore, thr
     if boundary is None:
         raise Invalid(10021, "the body has to be a multipart form with metadata and the Worker's files")
     main = request.headers.get("cf-worker-main-module-part") or request.headers.get("cf-worker-body-part")
-    return await _receive_form(request, bundles, threads, boundary, lambda parser: parser.finish_files(main))
+    return await receive_chunks_untrusted(
+        request,
+        threads,
+        lambda: UploadParser(bundles, boundary),
+        lambda parser: parser.finish_files(main),
+        limits.UPLOAD_BYTES_MAX,
+    )
 
 
 async def read_settings_untrusted(request: ApiRequest, kind: type[T], code: int) -> T:

@@ -40,8 +40,6 @@ _PRODUCTS: Final = tuple(
         (_ACCOUNT + "workers/scripts/[^/]+/routes", "routes: requests reach a Worker through the gateway"),
         (_ACCOUNT + "workers/(scripts/[^/]+|subdomain)/edge-preview", "remote previews"),
         (_ACCOUNT + "workers/workers", "this call of the newer Workers API"),
-        (_ACCOUNT + "workers/assets/", "static assets"),
-        (_ACCOUNT + "workers/.*/assets-upload-session", "static assets"),
         ("/client/v4/zones", "zones: requests reach a Worker through the gateway"),
         ("/client/v4/provisioning/", "temporary accounts"),
     )

@@ -7,9 +7,11 @@ token may do is decided behind the router, by `authorization`.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -17,6 +19,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenantry.control.asset_sessions import AssetSessions
 from tenantry.control.audit import Audit, Change
 from tenantry.control.envelope import error_envelope, status_of
 from tenantry.control.errors import ControlError, Throttled, Unauthenticated
@@ -29,16 +32,22 @@ __all__ = ["PUBLIC_PATHS", "Asking", "Edge", "asking_of", "token_of"]
 
 _log = structlog.get_logger(__name__)
 _SCOPE_KEY = "tenantry.asking"
+# Where the token of an upload of assets may stand in the place of an API token. What it opens is `scopes.UPLOAD`.
+_UPLOAD_PATH: Final = re.compile(r"/client/v4/accounts/[^/]+/workers/assets/upload(/|$)")
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/client/v4/openapi.json", "/client/v4/docs"})
 
 
 class Asking:
-    """A request that came with a good token. `change` is set once it is known to be one that the audit log tells of."""
+    """A request that came with a good token. `change` is set once it is known to be one that the audit log tells of.
 
-    __slots__ = ("address", "change", "request_id", "token")
+    `session_id` is of an upload of assets, where it came with the token of one: `token` then only says whose it is.
+    """
 
-    def __init__(self, token: Token, request_id: str, address: str) -> None:
+    __slots__ = ("address", "change", "request_id", "session_id", "token")
+
+    def __init__(self, token: Token, request_id: str, address: str, session_id: str | None = None) -> None:
         self.token = token
+        self.session_id = session_id
         self.request_id = request_id
         self.address = address
         self.change: Change | None = None
@@ -52,6 +61,7 @@ class Edge:
         app: ASGIApp,
         tokens: Tokens,
         audit: Audit,
+        asset_sessions: AssetSessions,
         threads: Threads,
         clock: Callable[[], float] = time.monotonic,
         secret_paths: Mapping[str, ASGIApp] | None = None,
@@ -61,6 +71,7 @@ class Edge:
         self._app = app
         self._tokens = tokens
         self._audit = audit
+        self._asset_sessions = asset_sessions
         self._threads = threads
         self._clock = clock
         self._failures = Failures()
@@ -87,7 +98,8 @@ class Edge:
             await send(message)
 
         try:
-            asking = Asking(await self._authenticate(scope, address), request_id, address)
+            token, session_id = await self._authenticate(scope, address)
+            asking = Asking(token, request_id, address, session_id)
         except ControlError as error:
             await _send_error(answer, error)
             return
@@ -103,7 +115,7 @@ class Edge:
             # also where the disk is full.
             _log.exception("the end of a change is not in the audit log", request_id=change.request_id, status=status)
 
-    async def _authenticate(self, scope: Scope, address: str) -> Token:
+    async def _authenticate(self, scope: Scope, address: str) -> tuple[Token, str | None]:
         wait = self._failures.wait_seconds(address, self._clock())
         if wait:
             message = f"Too many requests with tokens that are not valid. Wait {math.ceil(wait)} seconds."
@@ -119,14 +131,17 @@ class Edge:
                 )
             raise Unauthenticated(9106, message)
         scheme, _, credentials = values[0].decode("latin-1").partition(" ")
-        token = None
+        token, session_id = None, None
         if len(values) == 1 and scheme.lower() == "bearer":
             token = await self._threads.run(self._tokens.verify_untrusted, credentials.strip())
+            if token is None and _UPLOAD_PATH.match(scope["path"]):
+                token = await self._threads.run(self._asset_sessions.asking_untrusted, credentials.strip())
+                session_id = None if token is None else token.id
         if token is None:
             if self._failures.failed(address, self._clock()):
                 _log.warning("too many requests with tokens that are not valid", address=address)
             raise Unauthenticated(10000, "Authentication error")
-        return token
+        return token, session_id
 
 
 def asking_of(scope: Scope) -> Asking:

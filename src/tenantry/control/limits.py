@@ -86,6 +86,21 @@ QUEUES_PER_PAGE_DEFAULT = 100
 QUEUE_CONSUMERS_MAX = 16
 # Cloudflare: 8 tags for a user Worker.
 TAGS_MAX = 8
+# Cloudflare: an upload of assets has to be done within an hour.
+ASSET_SESSION_SECONDS = 3600
+# Of uploads of one Worker that are under way at once, so that an abandoned one costs little. Ours.
+ASSET_SESSIONS_PER_WORKER_MAX = 4
+# 100,000 paths with their hashes; of the longest paths fewer fit. Ours.
+ASSET_MANIFEST_BODY_BYTES_MAX = 32 * 1024 * 1024
+# What a client is asked to send in one request; a larger file has one of its own. Ours.
+ASSET_BUCKET_BYTES_MAX = 16 * 1024 * 1024
+ASSET_BUCKET_FILES_MAX = 500
+# What it may send: Cloudflare's limit of a request.
+ASSET_UPLOAD_BODY_BYTES_MAX = 100 * 1000 * 1000
+ASSET_FORM_PARTS_MAX = 10_000
+# Of the JWTs of an upload, which are ours and short.
+ASSET_TOKEN_CHARACTERS_MAX = 2048
+
 # Cloudflare: 100 secrets in one bulk change.
 SECRETS_BULK_MAX = 100
 # Cloudflare: 250 cron triggers an account on paid plans.

@@ -1,7 +1,7 @@
 """The `metadata` of an upload: decoded once, validated by simple parsers, unknown keys ignored.
 
 Cloudflare ignores keys that it does not know, so a client cannot set anything here that is not in `Metadata`. Keys that
-it knows and that would be promises (migrations, assets) are refused until they are kept.
+it knows and that would be promises (migrations) are refused until they are kept.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from tenantry.config.deployment import BindingSpec, WorkerLimits
 from tenantry.config.limits import CPU_MS_MIN
 from tenantry.control import limits
+from tenantry.control.asset_metadata import AssetsMetadata, assets_untrusted
 from tenantry.control.errors import Invalid
 from tenantry.control.names import module_name_untrusted, namespace_name_untrusted, script_name_untrusted
 
@@ -109,6 +110,10 @@ class _Json(msgspec.Struct, frozen=True):
     json: Any  # any JSON value is what the type is for
 
 
+class _AssetsBinding(msgspec.Struct, frozen=True):
+    type_name: ClassVar = "assets"
+
+
 class _Inherit(msgspec.Struct, frozen=True):
     type_name: ClassVar = INHERIT
     old_name: str | None = None
@@ -123,6 +128,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "plain_text": _PlainText,
     "secret_text": _SecretText,
     "json": _Json,
+    "assets": _AssetsBinding,
     INHERIT: _Inherit,
 }
 
@@ -150,12 +156,16 @@ class _Metadata(msgspec.Struct, frozen=True):
     keep_assets: bool = False
     migrations: Any = None  # refused
     exports: Any = None  # refused
-    assets: Any = None  # refused
+    assets: Any = None  # decoded on its own, for its errors
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Valid metadata. `bindings` may still hold `inherit` ones, which take the place of an older binding."""
+    """Valid metadata. `bindings` may still hold `inherit` ones, which take the place of an older binding.
+
+    `main_module` is empty for a Worker that has assets and no code. `keep_assets`: those of the version before, where
+    `assets` brings none.
+    """
 
     main_module: str
     compatibility_date: str
@@ -166,6 +176,8 @@ class Metadata:
     annotations: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What of it belongs to the Worker and not to this version: fields of `ScriptSettings`; None is "as before"."""
+    assets: AssetsMetadata | None = None
+    keep_assets: bool = False
 
 
 def parse_metadata_untrusted(content: bytes) -> Metadata:
@@ -176,18 +188,22 @@ def parse_metadata_untrusted(content: bytes) -> Metadata:
         raise Invalid(10021, f"metadata: {error}") from error
     if raw.body_part is not None:
         raise Invalid(10021, _no_javascript("body_part names a service Worker"))
-    for key in ("migrations", "exports", "assets"):
+    for key in ("migrations", "exports"):
         if getattr(raw, key):
             raise Invalid(10021, f"metadata: {key} is not supported yet")
+    assets = assets_untrusted(raw.assets)
+    has_code = bool(raw.main_module) or not (assets is not None or raw.keep_assets)
     return Metadata(
-        main_module=main_module_untrusted(raw.main_module),
+        main_module=main_module_untrusted(raw.main_module) if has_code else "",
         compatibility_date=compatibility_date_untrusted(raw.compatibility_date),
-        compatibility_flags=compatibility_flags_untrusted(raw.compatibility_flags),
+        compatibility_flags=compatibility_flags_untrusted(raw.compatibility_flags, has_code=has_code),
         bindings=bindings_untrusted(raw.bindings),
         keep_bindings=frozenset(raw.keep_bindings),
         limits=limits_untrusted(raw.limits),
         annotations=annotations_untrusted(raw.annotations),
         settings=_settings(raw),
+        assets=assets,
+        keep_assets=raw.keep_assets,
     )
 
 
@@ -232,7 +248,7 @@ def parse_main_module_untrusted(content: bytes) -> str | None:
 def main_module_untrusted(name: str | None) -> str:
     """The name of a Python file. Raises Invalid (10021)."""
     if not name:
-        raise Invalid(10021, "metadata: main_module is missing; a Worker without code is not supported yet")
+        raise Invalid(10021, "metadata: main_module is missing; only a Worker with assets may be without code")
     if name.endswith(_JAVASCRIPT):
         raise Invalid(10021, _no_javascript(f"main_module is {name[:100]!a}"))
     if not name.endswith(".py"):
@@ -261,14 +277,14 @@ def compatibility_date_untrusted(value: str | None) -> str:
     return value
 
 
-def compatibility_flags_untrusted(flags: list[str]) -> tuple[str, ...]:
-    """Flags, `python_workers` among them. Raises Invalid (10021)."""
+def compatibility_flags_untrusted(flags: list[str], *, has_code: bool = True) -> tuple[str, ...]:
+    """Flags, `python_workers` among them for a Worker that has code. Raises Invalid (10021)."""
     if len(flags) > limits.COMPATIBILITY_FLAGS_MAX:
         raise Invalid(10021, f"metadata: more than {limits.COMPATIBILITY_FLAGS_MAX} compatibility_flags")
     for flag in flags:
         if not _FLAG.fullmatch(flag):
             raise Invalid(10021, f"metadata: {flag[:100]!a} is not a compatibility flag")
-    if _PYTHON_FLAG not in flags:
+    if has_code and _PYTHON_FLAG not in flags:
         raise Invalid(10021, f'The "{_PYTHON_FLAG}" compatibility flag is required to use Python.')
     return tuple(flags)
 
@@ -355,6 +371,8 @@ def _fields(name: str, body: msgspec.Struct) -> dict[str, Any]:  # Any: JSON, se
         case _PlainText(text=str(text)) | _SecretText(text=str(text)):
             _check_variable(name, len(text.encode()))
             return {"text": text}
+        case _AssetsBinding():
+            return {}
         case _Json(json=value):
             _check_variable(name, len(msgspec.json.encode(value)))
             return {"json": value}

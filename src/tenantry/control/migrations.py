@@ -124,6 +124,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         """
+        CREATE TABLE asset_sessions (
+            id TEXT PRIMARY KEY NOT NULL,
+            account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            namespace_id TEXT REFERENCES dispatch_namespaces (id) ON DELETE CASCADE,
+            script_name TEXT NOT NULL,
+            manifest TEXT NOT NULL,
+            hash_count INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            created_on TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX asset_sessions_worker ON asset_sessions (account_id, script_name)",
+        """
+        CREATE TABLE asset_session_files (
+            session_id TEXT NOT NULL REFERENCES asset_sessions (id) ON DELETE CASCADE,
+            hash TEXT NOT NULL,
+            blob TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            PRIMARY KEY (session_id, hash)
+        )
+        """,
+        """
         CREATE TABLE kv_namespaces (
             id TEXT PRIMARY KEY NOT NULL,
             account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,

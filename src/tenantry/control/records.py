@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
-from tenantry.config.deployment import BindingSpec, WorkerLimits
+from tenantry.config.deployment import AssetsConfig, BindingSpec, DeployedAssets, WorkerLimits
 from tenantry.control.errors import NotFound
 from tenantry.control.schema import deployment_versions, deployments, dispatch_namespaces, scripts, versions
 
@@ -89,6 +89,17 @@ class _StoredBinding(msgspec.Struct, frozen=True):
     fields: dict[str, Any]  # JSON, see BindingSpec; of a secret `{"secret": <id>}`
 
 
+class _StoredAssets(msgspec.Struct, frozen=True):
+    """Fields may be added with a default, never renamed or dropped."""
+
+    manifest: str
+    html_handling: str
+    not_found_handling: str
+    run_worker_first: bool | tuple[str, ...]
+    redirects: str
+    headers: str
+
+
 class _StoredMetadata(msgspec.Struct, frozen=True):
     """Fields may be added with a default, never renamed or dropped."""
 
@@ -98,17 +109,20 @@ class _StoredMetadata(msgspec.Struct, frozen=True):
     bindings: list[_StoredBinding]
     cpu_ms: int | None = None
     subrequests: int | None = None
+    assets: _StoredAssets | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VersionMetadata:
-    """What a version is made of beside its files. Secrets among the bindings are ids."""
+    """What a version is made of beside its files. Secrets among the bindings are ids. `main_module` is empty where it
+    has no code."""
 
     main_module: str
     compatibility_date: str
     compatibility_flags: tuple[str, ...]
     bindings: tuple[BindingSpec, ...]
     limits: WorkerLimits
+    assets: DeployedAssets | None = None
 
     def document(self) -> str:
         stored = _StoredMetadata(
@@ -118,6 +132,7 @@ class VersionMetadata:
             bindings=[_StoredBinding(binding.name, binding.type, dict(binding.fields)) for binding in self.bindings],
             cpu_ms=self.limits.cpu_ms,
             subrequests=self.limits.subrequests,
+            assets=None if self.assets is None else _stored_assets(self.assets),
         )
         return msgspec.json.encode(stored).decode()
 
@@ -130,7 +145,31 @@ class VersionMetadata:
             tuple(stored.compatibility_flags),
             tuple(BindingSpec(binding.name, binding.type, binding.fields) for binding in stored.bindings),
             WorkerLimits(stored.cpu_ms, stored.subrequests),
+            None if stored.assets is None else _read_assets(stored.assets),
         )
+
+
+def _stored_assets(assets: DeployedAssets) -> _StoredAssets:
+    config = assets.config
+    return _StoredAssets(
+        assets.manifest,
+        config.html_handling,
+        config.not_found_handling,
+        config.run_worker_first,
+        config.redirects,
+        config.headers,
+    )
+
+
+def _read_assets(stored: _StoredAssets) -> DeployedAssets:
+    config = AssetsConfig(
+        stored.html_handling,
+        stored.not_found_handling,
+        stored.run_worker_first,
+        stored.redirects,
+        stored.headers,
+    )
+    return DeployedAssets(stored.manifest, config)
 
 
 @dataclass(frozen=True, slots=True)

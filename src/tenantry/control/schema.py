@@ -166,6 +166,31 @@ deployment_versions = Table(
     Column("percentage", Float, nullable=False),  # those of a deployment add up to 100
 )
 
+# An upload of static assets for a Worker, which need not exist yet: hence its name, and no reference.
+asset_sessions = Table(
+    "asset_sessions",
+    METADATA,
+    Column("id", Text, primary_key=True),  # 32 hex digits
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("namespace_id", Text, ForeignKey("dispatch_namespaces.id", ondelete="CASCADE")),  # NULL: an ordinary Worker
+    Column("script_name", Text, nullable=False),
+    Column("manifest", Text, nullable=False),  # JSON {path: {hash, size}}, as the client sent it
+    Column("hash_count", Integer, nullable=False),  # how many contents the manifest names
+    Column("expires_at", Integer, nullable=False),  # seconds since 1970, as in the token
+    Column("created_on", Text, nullable=False),
+)
+Index("asset_sessions_worker", asset_sessions.c.account_id, asset_sessions.c.script_name)
+
+# Those of its contents that are there.
+asset_session_files = Table(
+    "asset_session_files",
+    METADATA,
+    Column("session_id", Text, ForeignKey("asset_sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", Text, primary_key=True),  # the client's name of it
+    Column("blob", Text, nullable=False),  # ours: see `services.assets.store`
+    Column("size_bytes", Integer, nullable=False),
+)
+
 kv_namespaces = Table(
     "kv_namespaces",
     METADATA,

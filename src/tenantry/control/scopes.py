@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["RULES", "Rule", "Scope", "permits", "rule_of"]
+__all__ = ["RULES", "UPLOAD", "Rule", "Scope", "permits", "rule_of"]
 
 
 class Scope(StrEnum):
@@ -47,6 +47,8 @@ _READ: Final = Rule(frozenset({Scope.READ}), audited=False)
 _DATA: Final = Rule(audited=False)
 """What is inside of a resource changes at the speed of data, and is not in the audit log."""
 _DEPLOY: Final = Rule(frozenset({Scope.NAMESPACE, Scope.WORKER}))
+UPLOAD: Final = Rule(audited=False)
+"""Files of an upload of assets: for who began it, by the token of that. The deploy that uses them is in the log."""
 _LOOK: Final = Rule(frozenset({Scope.READ, Scope.NAMESPACE, Scope.WORKER}), audited=False)
 
 _A: Final = "/client/v4/accounts/{account_id}"
@@ -86,6 +88,7 @@ _OF_A_WORKER: Final = {
     ("GET", "/secrets/{secret_name}"): _LOOK,
     ("DELETE", "/secrets/{secret_name}"): _DEPLOY,
     ("PATCH", "/secrets-bulk"): _DEPLOY,
+    ("POST", "/assets-upload-session"): _DEPLOY,
     ("POST", "/tails"): _LOOK,
     ("GET", "/tails"): _LOOK,
     ("DELETE", "/tails/{tail_id}"): _DEPLOY,
@@ -119,6 +122,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_A}/workers/services/{{script_name}}"): _LOOK,
     ("DELETE", f"{_A}/workers/services/{{script_name}}"): _DEPLOY,
     ("GET", f"{_A}/workers/workers/{{script_name}}"): _LOOK,
+    ("POST", f"{_A}/workers/assets/upload"): UPLOAD,
+    ("POST", f"{_A}/workers/assets/upload/{{hash}}"): UPLOAD,
     ("GET", f"{_A}/workers/tails/by-consumer/{{script_name}}"): _LOOK,
     # What clients ask of an account on their way
     ("GET", f"{_A}/workers/subdomain"): _ALL,

@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select
 
-from tenantry.config.deployment import SECRET_TYPES, BindingSpec, DeployedWorker
+from tenantry.config.deployment import SECRET_TYPES, AssetsConfig, BindingSpec, DeployedAssets, DeployedWorker
 from tenantry.control import limits
+from tenantry.control.asset_sessions import drop_sessions, need_session
 from tenantry.control.bindings import name_resources, pin_resources, resolve_bindings
 from tenantry.control.clock import now
 from tenantry.control.database import Database
@@ -49,6 +50,7 @@ __all__ = [
     "Scripts",
     "TagFilter",
     "changed_settings",
+    "check_assets",
     "check_tags",
     "previewed",
     "running",
@@ -152,6 +154,7 @@ class Scripts:
         with self._database.write() as connection:
             script = need_script(connection, ref)
             connection.execute(delete(scripts).where(scripts.c.id == script.id))
+            drop_sessions(connection, ref)
         return Change(None, removed=((ref.namespace, ref.name),))
 
     def delete_tagged(self, account_id: str, namespace: str, tags: TagFilter) -> Change[int]:
@@ -162,6 +165,7 @@ class Scripts:
             found = list(self._matching(connection, account_id, namespace, tags))
             for script in found:
                 connection.execute(delete(scripts).where(scripts.c.id == script.id))
+                drop_sessions(connection, ScriptRef(account_id, namespace, script.name))
         return Change(len(found), removed=tuple((namespace, script.name) for script in found))
 
     def change_settings(self, ref: ScriptRef, change: Callable[[ScriptSettings], ScriptSettings]) -> Script:
@@ -257,16 +261,50 @@ def upload_metadata(
 ) -> VersionMetadata:
     """The metadata of the version that an upload makes; new secrets still with their values. Raises Invalid."""
     previous: tuple[BindingSpec, ...] = ()
+    assets_before: DeployedAssets | None = None
     if script is not None:
-        previous = name_resources(connection, latest_version(connection, script.id).metadata.bindings)
+        latest = latest_version(connection, script.id).metadata
+        previous, assets_before = name_resources(connection, latest.bindings), latest.assets
     bindings = resolve_bindings(upload.metadata, previous, strict=strict_inherit)
-    return VersionMetadata(
+    metadata = VersionMetadata(
         upload.metadata.main_module,
         upload.metadata.compatibility_date,
         upload.metadata.compatibility_flags,
         pin_resources(connection, ref.account_id, bindings),
         upload.metadata.limits,
+        _assets(connection, upload, assets_before),
     )
+    check_assets(metadata)
+    return metadata
+
+
+def _assets(connection: Connection, upload: Upload, before: DeployedAssets | None) -> DeployedAssets | None:
+    """The assets of the version that an upload makes; `before` are those of the latest. Raises Invalid."""
+    given = upload.metadata.assets
+    config = None if given is None else given.config
+    if upload.assets is not None:
+        need_session(connection, upload.assets.session_id)
+        return DeployedAssets(upload.assets.manifest, config or AssetsConfig())
+    if upload.metadata.keep_assets:
+        return None if before is None else replace(before, config=config or before.config)
+    if given is not None:
+        raise Invalid(
+            10021,
+            "metadata: assets has no jwt: begin an upload with POST .../assets-upload-session and send the token that "
+            "it ends with, or say keep_assets to have those of the version before",
+        )
+    return None
+
+
+def check_assets(metadata: VersionMetadata) -> None:
+    """That nothing of a version is about assets that it has not. Raises Invalid (10021)."""
+    if metadata.assets is not None:
+        return
+    if not metadata.main_module:
+        raise Invalid(10021, "metadata: main_module is missing, and there are no assets of a version before to keep")
+    for binding in metadata.bindings:
+        if binding.type == "assets":
+            raise Invalid(10021, f"binding {binding.name} of type assets: the Worker has no assets")
 
 
 def previewed(connection: Connection, ref: ScriptRef, bundle: str, metadata: VersionMetadata) -> DeployedWorker:
@@ -365,4 +403,5 @@ def _worker(
         bindings=bindings,
         limits=metadata.limits,
         percentage=percentage,
+        assets=metadata.assets,
     )

@@ -19,8 +19,8 @@ class Starter(Protocol):
 
 
 async def check_start(starter: Starter | None, worker: DeployedWorker) -> int:
-    """Raises Invalid (10021), as Cloudflare does. Without a starter nothing is checked."""
-    if starter is None:
+    """Raises Invalid (10021), as Cloudflare does. Without a starter, or without code, nothing is checked."""
+    if starter is None or not worker.main_module:
         return 0
     try:
         return await starter.start_once(worker)

@@ -9,6 +9,8 @@ from tenantry.config.deployment import DeployedWorker
 from tenantry.config.quotas import Quotas
 from tenantry.control.accounts import Accounts
 from tenantry.control.api_keys import ApiKeys
+from tenantry.control.asset_sessions import AssetSessions
+from tenantry.control.asset_tokens import AssetTokens
 from tenantry.control.audit import Audit
 from tenantry.control.database import Database
 from tenantry.control.dispatch_namespaces import DispatchNamespaces
@@ -50,6 +52,7 @@ class Store:
         self.queues = Queues(self._database)
         self.scripts = Scripts(self._database)
         self.versions = Versions(self._database)
+        self.asset_sessions = AssetSessions(self._database, AssetTokens(vault))
 
     def all_deployed(self) -> Iterator[DeployedWorker]:
         """Every version that gets requests, for the data plane's start. Exhaust it soon: it holds a view open."""

@@ -28,6 +28,7 @@ from multipart import (
 )
 
 from tenantry.control import limits
+from tenantry.control.asset_sessions import SettledAssets
 from tenantry.control.bundles import BundleStore, StagedFile
 from tenantry.control.errors import Invalid, TooLarge
 from tenantry.control.metadata import (
@@ -66,11 +67,13 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A complete upload: its metadata, and its files as in `Files`."""
+    """A complete upload: its metadata, and its files as in `Files`, which are none for a Worker without code."""
 
     metadata: Metadata
     bundle: str
     modules: dict[str, str]
+    assets: SettledAssets | None = None
+    """What its completion token stands for, once that was looked up; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,10 @@ class UploadParser:
         return None if self._metadata is None else bytes(self._metadata)
 
     def _commit(self, main_module: str) -> Files:
+        if not main_module:
+            if self._parts:
+                raise Invalid(10021, "metadata: main_module is missing: which of the form's modules is the entry?")
+            return Files("", {})
         parts = _name_parts(self._parts, main_module)
         check_modules(parts)
         try:

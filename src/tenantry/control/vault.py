@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import os
 import re
 import secrets
@@ -78,6 +79,11 @@ class Vault:
     def key_id(self) -> str:
         """Of the key that new secrets are sealed with."""
         return next(iter(self._keys))
+
+    def derived_keys(self, purpose: str) -> dict[str, bytes]:
+        """Keys for something else than secrets, by the ids of those that they are made from; the current one first."""
+        keys = {**self._keys, **self._retired}
+        return {key_id: hmac.digest(key, purpose.encode(), "sha256") for key_id, key in keys.items()}
 
     def seal(self, secret: str, context: str) -> str:
         key_id, key = next(iter(self._keys.items()))  # once: a rotation may come between

@@ -36,6 +36,7 @@ from tenantry.control.schema import deployments, versions
 from tenantry.control.scripts import (
     Change,
     changed_settings,
+    check_assets,
     previewed,
     running,
     shown_version,
@@ -183,6 +184,7 @@ def _revised(
     """The latest version's metadata, changed. Only bindings that are new have to name what is there."""
     named = name_resources(connection, latest.metadata.bindings)
     changed = change(replace(latest.metadata, bindings=named))
+    check_assets(changed)
     stored = {binding.name: binding for binding in latest.metadata.bindings}
     bindings = [
         stored[binding.name] if binding in named else pin_resources(connection, ref.account_id, [binding])[0]

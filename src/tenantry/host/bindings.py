@@ -114,8 +114,11 @@ class CapabilityTable:
         namespace_target: Callable[[str, OutboundWorker | None], Target],
         fetch: Target,
         forms: Target,
+        assets: Target | None = None,
     ) -> None:
+        """`assets` is for bindings of that type; None: the version has no static assets."""
         self.targets: list[Target] = [fetch, forms]
+        self._assets = assets
         bindings = [self._binding(spec, services, namespace_target) for spec in worker.bindings]
         self.assignment = Assignment(
             main_module=worker.main_module,
@@ -136,6 +139,10 @@ class CapabilityTable:
             return BindingStubSpec(spec.name, spec.type, value=spec.fields[_VALUE_TYPES[spec.type]])
         if spec.type == "dispatch_namespace":
             target = namespace_target(spec.fields["namespace"], OutboundWorker.of(spec.fields))
+        elif spec.type == "assets":
+            if self._assets is None:
+                raise ConfigError(f"the binding {spec.name} is for static assets, and this version has none")
+            target = self._assets
         elif spec.type in services:
             service, field = services[spec.type]
             resource = spec.fields[field]

@@ -19,6 +19,7 @@ from tenantry.config.egress import PUBLIC, EgressPolicies
 from tenantry.config.plans import DEFAULT_PLANS, Plans
 from tenantry.errors import ConfigError, WorkerNotFound
 from tenantry.host.admission import Admission
+from tenantry.host.assets import AssetFront, AssetPool, AssetsTarget
 from tenantry.host.bindings import CapabilityTable
 from tenantry.host.egress import Egress, EgressNetwork, Lookup
 from tenantry.host.egress.proxies import Proxies
@@ -38,6 +39,7 @@ from tenantry.host.startup import Trials
 from tenantry.host.targets import close_streams
 from tenantry.host.traces import TraceHub
 from tenantry.host.watchdog import Watchdog
+from tenantry.services.assets import AccountAssets, AssetReader
 from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream
 from tenantry.wire.values import RequestValue
@@ -61,9 +63,11 @@ class Host:
         lookup: Lookup | None = None,
         plans: Plans = DEFAULT_PLANS,
         memory_bytes_max: int | None = None,
+        assets: AccountAssets | None = None,
     ) -> None:
         """`services` stay the caller's to close, after the host.
 
+        `assets` are the account's; None: its Workers have none.
         `lookup` resolves names for `fetch()`; None: as the machine does. `memory_bytes_max` is what all worker
         processes may hold together; None: most of what this machine has.
         """
@@ -83,6 +87,7 @@ class Host:
         """What the Workers do, for those who watch them."""
         self._executor = ThreadPoolExecutor(_FORM_THREADS, thread_name_prefix="forms")
         self._services = services
+        self._assets = None if assets is None else AssetReader(assets)
         self._plans = plans
         self._admissions: dict[tuple[str | None, str], Admission] = {}
         self._turns = Turns(self._loop)
@@ -94,7 +99,9 @@ class Host:
         self._forms = FormsTarget(data / "spool", self._executor)
         self._trials = Trials(
             runtime,
-            lambda worker: self._table(worker, Egress(self._network, self._policies.of(worker.namespace, worker.name))),
+            lambda worker: self._table(
+                worker, Egress(self._network, self._policies.of(worker.namespace, worker.name)), self._front(worker)
+            ),
             plans,
         )
         self._reaper = self._loop.call_later(IDLE_SECONDS_MAX, self._reap)
@@ -123,13 +130,15 @@ class Host:
         if before is not None and replace(before.worker, percentage=worker.percentage) == worker:
             return before
         key = (worker.namespace, worker.name)
-        table = self._table(worker, self._egress.setdefault(key, Egress(self._network, self._policies.of(*key))))
+        front = self._front(worker)
+        egress = self._egress.setdefault(key, Egress(self._network, self._policies.of(*key)))
+        table = self._table(worker, egress, front)
         table.assignment.proxy = self._proxies.url(*key)
         plan = self._plans.of(*key)
         admission = self._admissions.get(key)
         if admission is None:
             admission = self._admissions[key] = Admission(plan.concurrent_invocations, plan.queued_invocations)
-        return WorkerPool(
+        pool = (WorkerPool if front is None else AssetPool)(
             worker,
             table,
             self._runtime,
@@ -143,14 +152,26 @@ class Host:
             self._lane(*key),
             self.traces,
         )
+        if isinstance(pool, AssetPool):
+            assert front is not None, "that is what it is one for"
+            pool.front = front
+        return pool
 
-    def _table(self, worker: DeployedWorker, egress: Egress) -> CapabilityTable:
+    def _front(self, worker: DeployedWorker) -> AssetFront | None:
+        if worker.assets is None:
+            return None
+        if self._assets is None:
+            raise ConfigError("this host has no store of static assets")
+        return AssetFront(self._assets, worker, worker.assets)
+
+    def _table(self, worker: DeployedWorker, egress: Egress, front: AssetFront | None) -> CapabilityTable:
         return CapabilityTable(
             worker,
             self._services.by_binding_type,
             lambda namespace, outbound: NamespaceTarget(self, namespace, outbound),
             FetchTarget(egress, self.find),
             self._forms,
+            None if front is None else AssetsTarget(front),
         )
 
     async def start_once(self, worker: DeployedWorker) -> int:
@@ -273,6 +294,8 @@ class Host:
             evict(process)
             await process.wait_closed()
         await self._runtime.aclose()
+        if self._assets is not None:
+            await self._assets.aclose()
         await self._proxies.aclose()
         await self._network.aclose()
         self._executor.shutdown(wait=True)

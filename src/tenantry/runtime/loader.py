@@ -11,18 +11,14 @@ import workers
 
 __all__ = ["import_main"]
 
-_HIDDEN = ("msgspec", "multipart")
-"""What the runtime itself imported from the host's packages. A Worker finds its own, or none."""
-
 
 def import_main(main_module: str, bundle: str) -> ModuleType:
     """Import the main module of a bundle. Raises whatever its code raises."""
     if not main_module.endswith(".py"):
         raise ImportError('Main module needs to end with a ".py" file extension')
-    for name in [name for name in sys.modules if name.partition(".")[0] in _HIDDEN]:
-        del sys.modules[name]
     # The SDK stays first: a copy of it among the vendored packages is written for another interpreter.
     sdk = os.path.dirname(os.path.dirname(workers.__file__))
-    rest = [path for path in sys.path if path != sdk]
-    sys.path[:] = [sdk, bundle, f"{bundle}/python_modules", f"{bundle}/vendor", *rest]
+    if sys.path[0] != sdk:
+        sys.path[:] = [sdk, *(path for path in sys.path if path != sdk)]
+    sys.path[1:1] = [bundle, f"{bundle}/python_modules", f"{bundle}/vendor"]
     return importlib.import_module(main_module.removesuffix(".py").replace("/", "."))

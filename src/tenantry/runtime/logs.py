@@ -7,11 +7,17 @@ import logging
 import sys
 from collections.abc import Callable
 
-__all__ = ["capture"]
+__all__ = ["Capture"]
 
 _LINE_CHARACTERS_MAX = 16 * 1024
 
 Emit = Callable[[str, str], None]
+
+
+def _to_stderr(_level: str, message: str) -> None:
+    """Nobody listens yet: this is the zygote, whose stderr is the operator's."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{message}\n")
 
 
 class _LogStream(io.TextIOBase):
@@ -61,10 +67,19 @@ def _level(number: int) -> str:
     return "info" if number >= logging.INFO else "debug"
 
 
-def capture(emit: Emit) -> None:
-    """Send stdout, stderr and logging to `emit(level, message)`."""
-    sys.stdout = _LogStream(emit, "log")
-    sys.stderr = _LogStream(emit, "error")
-    root = logging.getLogger()
-    root.handlers[:] = [_LogHandler(emit)]
-    root.setLevel(logging.INFO)
+class Capture:
+    """Where stdout, stderr and logging go: to `emit(level, message)`, which a process sets as it becomes its Worker.
+
+    Put in place once, by the zygote.
+    """
+
+    def __init__(self) -> None:
+        self.emit: Emit = _to_stderr
+
+    def put_in_place(self) -> None:
+        sys.stdout, sys.stderr = _LogStream(self._tell, "log"), _LogStream(self._tell, "error")
+        logging.root.handlers[:] = [_LogHandler(self._tell)]
+        logging.root.setLevel(logging.INFO)
+
+    def _tell(self, level: str, message: str) -> None:
+        self.emit(level, message)

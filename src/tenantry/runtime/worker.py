@@ -6,23 +6,26 @@ import asyncio
 import gc
 import os
 import random
-import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from threading import get_ident
+from types import FrameType
 from typing import Any, Final
 
 import workers
 from workers import _convert, _entry, _env
 
 from tenantry.channel import Peer
-from tenantry.runtime import logs
 from tenantry.runtime.compiler import Compiler
 from tenantry.runtime.context import Context
 from tenantry.runtime.eager import TaskStarter
 from tenantry.runtime.invocation import Invocation, current_call
 from tenantry.runtime.loader import import_main
+from tenantry.runtime.logs import Capture
+from tenantry.runtime.loop import renew
+from tenantry.runtime.overtime import Overtime, ignore
 from tenantry.runtime.streams import ReadableStream, is_remote
 from tenantry.runtime.stub import LocalStub, StreamStub, Stub
 from tenantry.wire.assignment import START_FAILED_CODE, Assignment, BindingStubSpec, Compilation, decode_assignment
@@ -39,28 +42,51 @@ from tenantry.wire.events import (
 )
 from tenantry.wire.values import decode_untrusted, encode
 
-__all__ = ["main", "prepare"]
+__all__ = ["Kit", "Worker", "main", "make", "prepare"]
+
+
+class Kit:
+    """What a Worker's process needs and what is the same in all of them: made by the zygote, once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[int], object] = os._exit) -> None:
+        """`end` is what happens when the channel is closed, to the exit code."""
+        self.loop = loop
+        self.end = end
+        self.logs = Capture()
+        self.overtime = Overtime()
+
+
+_kits: Final[list[Kit]] = []
+
+
+def make() -> None:
+    """In the zygote: the one that its children will have."""
+    kit = Kit(asyncio.new_event_loop())
+    asyncio.set_event_loop(kit.loop)
+    kit.overtime.listen()
+    kit.logs.put_in_place()
+    _kits.append(kit)
 
 
 def prepare() -> None:
     """What a blank worker does before its last layer closes: an event loop needs a socket pair to wake itself."""
     random.seed()  # siblings of one zygote share the state they were forked with
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    renew(_kits[0].loop)
 
 
 def main(channel: socket.socket, assignment: bytes) -> None:
     """Become the Worker in the current folder, and serve until the host closes the channel. Does not return."""
-    loop = asyncio.get_event_loop_policy().get_event_loop()
+    kit = _kits[0]
     decoded = decode_assignment(assignment)
     if isinstance(decoded, Compilation):
-        Compiler(channel, decoded, loop)
-        loop.run_forever()
+        Compiler(channel, decoded, kit.loop)
+        kit.loop.run_forever()
         return
     if decoded.proxy:
         _announce_proxy(decoded.proxy)
-    worker = Worker(channel, decoded, loop)
+    worker = Worker(channel, decoded, kit)
     worker.load(os.getcwd())
-    loop.run_forever()
+    kit.loop.run_forever()
 
 
 def _announce_proxy(url: str) -> None:
@@ -72,9 +98,10 @@ def _announce_proxy(url: str) -> None:
 class Worker:
     """The handler of the channel, and what stubs need to know of the process that they live in."""
 
-    def __init__(self, channel: socket.socket, assignment: Assignment, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, channel: socket.socket, assignment: Assignment, kit: Kit) -> None:
         self._assignment = assignment
-        self._loop = loop
+        self._kit = kit
+        self._loop = loop = kit.loop
         self._thread = get_ident()
         self._invocations: dict[int, Invocation] = {}
         self._export_owners: dict[int, Invocation] = {}
@@ -96,15 +123,16 @@ class Worker:
 
     def load(self, bundle: str) -> None:
         """Import the tenant's code. When that fails every call is answered with it, and the host ends the process."""
-        logs.capture(lambda level, message: self.log(current_call(), level, message))
+        self._kit.logs.emit = self._log_current
+        overtime = self._kit.overtime
         try:
             # The host's word that this takes too long: the log then says where. Whoever does not listen is ended.
-            signal.signal(signal.SIGXCPU, _give_up)
+            overtime.told = _give_up
             module = import_main(self._assignment.main_module, bundle)
             self._entry = _entry.find_entrypoints(module)
-            signal.signal(signal.SIGXCPU, self._say_where)
+            overtime.told = self._say_where
         except BaseException as error:  # noqa: BLE001 - a tenant's module may raise anything, SystemExit too
-            signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+            overtime.told = ignore
             self.log_exception(0, error)
             name, message, stack = _convert.error_to_peer(error)
             self._failure = PeerError(name, message, START_FAILED_CODE, stack)
@@ -154,7 +182,7 @@ class Worker:
 
     def closed(self, error: Exception | None) -> None:
         # Nobody is left to work for, and nothing of a tenant's may delay the end.
-        os._exit(0 if error is None else 1)
+        self._kit.end(0 if error is None else 1)
 
     # Invocations ---------------------------------------------------------------------------------------------------
 
@@ -281,6 +309,9 @@ class Worker:
         else:
             self._loop.call_soon_threadsafe(self.peer.log, call, level, message)
 
+    def _log_current(self, level: str, message: str) -> None:
+        self.log(current_call(), level, message)
+
     def log_exception(self, call: int, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _is_runtime(frame.filename)]
@@ -289,7 +320,7 @@ class Worker:
         text = "".join([*head, *traceback.format_exception_only(error)])
         self.log(call, "error", text.rstrip("\n"))
 
-    def _say_where(self, _number: int, frame: Any) -> None:  # a frame, of whatever runs
+    def _say_where(self, frame: FrameType | None) -> None:
         """The host's word that the CPU time is used up and that it ends us in a moment.
 
         This may be in the middle of anything, a write to the channel included; what it spoils is over anyway.
@@ -318,7 +349,7 @@ def _stack(frame: Any) -> list[traceback.FrameSummary]:
     return frames[loops[-1] + 1 :] if loops else frames
 
 
-def _give_up(_number: int, _frame: Any) -> None:  # a frame, of whatever runs
+def _give_up(_frame: FrameType | None) -> None:
     raise TimeoutError("The import of the Worker takes longer than it may.")
 
 

@@ -16,6 +16,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _syscall = _LIBC.syscall
 _syscall.restype = ctypes.c_long
+_fork = ctypes.PyDLL(None, use_errno=True).fork
 
 # Of linux/prctl.h.
 PR_SET_PDEATHSIG = 1
@@ -39,6 +40,20 @@ def syscall(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | N
     return result
 
 
+def fork() -> int:
+    """fork(2) without what `os.fork` does around it: locks made anew, the handlers of `os.register_at_fork`.
+
+    All of that is for locks that other threads may have held. In a process with one thread there is nothing to mend,
+    and it would make a quarter of what a blank worker writes to. What has to differ in each child, the state of
+    `random` for one, is the caller's to see to.
+    """
+    process: int = _fork()
+    if process == -1:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"fork: {os.strerror(errno)}")
+    return process
+
+
 def prctl(option: int, argument: int = 0) -> int:
     # The kernel demands that the arguments an option does not use are zero.
     return syscall("prctl", option, argument, 0, 0, 0)
@@ -46,8 +61,7 @@ def prctl(option: int, argument: int = 0) -> int:
 
 def set_process_name(name: str) -> None:
     """The name in `ps` (at most 15 bytes)."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    syscall("prctl", PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+    syscall("prctl", PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def close_descriptors_from(first: int) -> None:

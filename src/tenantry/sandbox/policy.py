@@ -57,8 +57,13 @@ class SandboxPolicy:
     holds the package `tenantry`, and `preload_path`; the last two are gone from `sys.path` and from the file system
     afterwards, so a preloaded module may not import lazily from them. They must not start threads.
 
-    `rehearse`, `prepare` and `entry` are "module:function". `rehearse()` runs in the zygote before it forks: what it
-    leaves in memory all children share. It may leave no descriptor and no thread. `prepare()` runs in each child while
+    `hidden` are the preloaded packages that the entry's code does not find afterwards, though those that imported them
+    have them: it may bring its own under the same names.
+
+    `rehearse`, `make`, `prepare` and `entry` are "module:function". The first two run in the zygote before it forks:
+    what they leave in memory all children share. They may leave no thread. `rehearse(times)` leaves nothing, and runs
+    more than once; `make()` runs once, and the descriptors that it leaves are closed in each child. What
+    `os.register_at_fork` was given is not called. `prepare()` runs in each child while
     it is still blank and may do what the seal forbids later: it is the place to make an event loop, which needs a
     socketpair. Its descriptors stay open. `entry(channel, assignment)` runs sealed; the process ends when it returns.
 
@@ -73,14 +78,16 @@ class SandboxPolicy:
     worker_site: Path | None = None
     preload: tuple[str, ...] = ()
     preload_path: tuple[Path, ...] = ()
+    hidden: tuple[str, ...] = ()
     prepare: str | None = None
     rehearse: str | None = None
+    make: str | None = None
     sockets: bool = False
     blank_count: int = limits.BLANK_COUNT
     limits: ResourceLimits = field(default_factory=ResourceLimits)
 
     def __post_init__(self) -> None:
-        for name in ("entry", "prepare", "rehearse"):
+        for name in ("entry", "prepare", "rehearse", "make"):
             value = getattr(self, name)
             if value is not None and not re.fullmatch(r"[\w.]+:\w+", value):
                 raise ConfigError(f"sandbox policy: {name} is {value!r}: it has to be module:function")
@@ -115,9 +122,11 @@ class ZygotePolicy:
     entry: str
     prepare: str | None
     rehearse: str | None
+    make: str | None
     sockets: bool
     preload: tuple[str, ...]
     preload_path: tuple[str, ...]
+    hidden: tuple[str, ...]
     limits: ResourceLimits
 
     @classmethod
@@ -130,9 +139,11 @@ class ZygotePolicy:
             entry=document["entry"],
             prepare=document["prepare"],
             rehearse=document["rehearse"],
+            make=document["make"],
             sockets=document["sockets"],
             preload=tuple(document["preload"]),
             preload_path=tuple(document["preload_path"]),
+            hidden=tuple(document["hidden"]),
             limits=ResourceLimits(**document["limits"]),
         )
 

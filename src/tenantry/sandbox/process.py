@@ -121,11 +121,11 @@ class SandboxedProcess:
 
 
 _MEMORY = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB$", re.MULTILINE)
-_PID = re.compile(r"^Pid:\s+(\d+)$", re.MULTILINE)
+_PID = re.compile(rb"^Pid:\s+(\d+)$", re.MULTILINE)
 
 
 def pid_of_handle(handle: int) -> int:
     """The number, in our PID namespace, of the process that a pidfd stands for; -1 when it has been reaped."""
-    with open(f"/proc/self/fdinfo/{handle}") as file:
-        found = _PID.search(file.read())
+    with open(f"/proc/self/fdinfo/{handle}", "rb", buffering=0) as file:
+        found = _PID.search(file.read(4096))
     return int(found[1]) if found else -1

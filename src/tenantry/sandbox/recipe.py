@@ -69,7 +69,7 @@ class Recipe:
 
     def become_blank(self, user: int | None) -> Blank:
         """Everything that does not depend on the tenant. `user` is whom real root becomes."""
-        priority.become_nicer()
+        priority.lead_group()
         if self.isolation is Isolation.NONE:
             self._die_with_parent()
             return Blank()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -173,10 +174,16 @@ def build(machine: Machine, process_id: int, *, sockets: bool = False) -> bytes:
 
 def install(program: bytes) -> None:
     """Put the filter on this thread, for ever. Needs no-new-privileges."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    argument = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
+    _, argument = _as_argument(program)
     with needed_for(Layer.SECCOMP, "The kernel needs CONFIG_SECCOMP_FILTER."):
         libc.syscall("seccomp", _SET_MODE_FILTER, 0, argument)
+
+
+@functools.cache
+def _as_argument(program: bytes) -> tuple[object, bytes]:
+    """A struct sock_fprog, and what it points to. Of the zygote's programs, children find it made."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    return instructions, struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
 
 
 def _ranges(numbers: set[int]) -> list[tuple[int, int]]:

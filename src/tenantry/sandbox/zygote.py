@@ -182,23 +182,24 @@ class Zygote:
         """The header of an answer, and the descriptor that comes with its first byte, if one does."""
         while True:
             try:
-                first, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+                header, descriptors, _, _ = socket.recv_fds(channel, handshake.ANSWER_HEADER_BYTES, 1)
                 break
             except (BlockingIOError, InterruptedError):
                 await self._wait_readable(channel)
         listener = socket.socket(fileno=descriptors[0]) if descriptors else None
-        if not first:
+        if not header:
             raise EOFError
         try:
             if listener is not None:
                 listener.setblocking(False)
                 listener.set_inheritable(False)
-            rest = await self._receive(channel, handshake.ANSWER_HEADER_BYTES - 1)
+            if len(header) < handshake.ANSWER_HEADER_BYTES:
+                header += await self._receive(channel, handshake.ANSWER_HEADER_BYTES - len(header))
         except BaseException:
             if listener is not None:
                 listener.close()
             raise
-        return first + rest, listener
+        return header, listener
 
     async def _wait_readable(self, channel: socket.socket) -> None:
         readable: asyncio.Future[None] = self._loop.create_future()

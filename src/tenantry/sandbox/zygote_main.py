@@ -19,6 +19,7 @@ import fcntl
 import functools
 import gc
 import importlib
+import importlib.util
 import os
 import select
 import signal
@@ -37,6 +38,8 @@ from tenantry.sandbox import (
     libc,
     limits,
     namespaces,
+    priority,
+    rehearsal,
     rlimits,
     roots,
     runtime_files,
@@ -57,9 +60,9 @@ for name in ("tenantry", "tenantry.sandbox"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [os.path.join(start["packages"], *name.split("."))]
 from tenantry.sandbox.zygote_main import main
-run = [main(control, start)]
+todo = [main, control, start]
 del json, os, socket, types, control, start, name, main
-run.pop()()
+todo.pop(0)(todo.pop(0), todo.pop(0))()
 """
 
 # After exec these are the only variables; a tenant sees the same ones.
@@ -67,8 +70,20 @@ ENVIRONMENT = {"TZ": "UTC", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108 - t
 
 Entry = Callable[..., Any]  # found by name at run time
 
+# What a child does first, by names of this module: to find a name in another one for the first time is to write to
+# five pages. And below `signal.signal`, which makes names of numbers: half a hundred pages for one call.
+_set_handler: Callable[[int, int], object] = importlib.import_module("_signal").signal
+_SIGCHLD, _SIGINT, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGINT), int(signal.SIG_DFL)
+_set_wakeup_fd, _dup2, _enable_collector = signal.set_wakeup_fd, os.dup2, gc.enable
+_close_descriptors_from = libc.close_descriptors_from
+
 _CHILD_PROC = 3
 _CHILD_CHANNEL = 4
+_DESCRIPTORS_OWN = 8
+"""From here on the zygote's own descriptors have their numbers."""
+_REHEARSALS = 12
+"""CPython 3.11 looks at a function anew after its eighth run, and at each of its instructions in the next one."""
+_NOT_THERE = "no_module_has_this_name"
 _EXIT_CRASHED = 70  # EX_SOFTWARE: the entry raised
 
 
@@ -78,6 +93,8 @@ def main(host: socket.socket, start: control.Packet) -> Callable[[], NoReturn]:
     os.dup2(null, 0)  # where the control socket was
     os.dup2(null, 1)
     os.close(null)
+    host = _out_of_the_way(host)
+    priority.become_nicer()
     _die_with(start["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the operator's terminal is the host's to handle
     sys.argv[:] = [""]
@@ -96,6 +113,9 @@ def main(host: socket.socket, start: control.Packet) -> Callable[[], NoReturn]:
         control.send(host, {"op": "failed", "layer": Layer.PREPARATION, "reason": repr(error)})
         os._exit(1)
     control.send(host, {"op": "ready"})
+    # A child leaves these frames, and would free what they hold: more to write to. And a socket that is freed closes a
+    # number that is somebody else's by then.
+    heap.keep((zygote, host, start, main, sys._getframe().f_code))
     return zygote.serve()
 
 
@@ -104,7 +124,8 @@ class _Zygote:
         with needed_for(Layer.LIMITS, "setrlimit refused it."):
             rlimits.raise_open_files()
         self._host = host
-        self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._proc = _open_proc()
+        self._channel = _channel_to_be()
         self._children: dict[int, int] = {}  # process id as we see it → the number by which the host knows it
         self._forks_owed = 0
         self._serial = 0
@@ -127,8 +148,12 @@ class _Zygote:
             site = [policy.site, *([policy.worker_site] if policy.worker_site else [])]
             readable = (*files.folders, *files.files, *site)
         self._entry, self._prepare = _preload(policy, [*site, *preload_path, *standard])
+        for name in [name for name in sys.modules if name.partition(".")[0] in policy.hidden]:
+            del sys.modules[name]
         sys.path[:] = [*site, *standard]
         sys.path_importer_cache.clear()
+        # The finders that children have, with their lists of what is there: a child's first import would make them.
+        importlib.util.find_spec(_NOT_THERE)
         if strict:
             roots.forget_preload(preload_path)
         _check_single_thread(self._proc)
@@ -136,7 +161,7 @@ class _Zygote:
         self._recipe = Recipe(
             isolation=policy.isolation,
             limits=policy.limits,
-            proc=_CHILD_PROC,
+            proc=self._proc,
             parent=os.getpid(),
             # Alone in its PID namespace a child is number 1, and one program serves all.
             seccomp_program=seccomp.build(machine, 1) if strict else b"",
@@ -144,15 +169,31 @@ class _Zygote:
             readable=readable,
             bundles="" if strict else policy.bundles,
         )
+        self._settle_heap(policy)
+
+    def _settle_heap(self, policy: ZygotePolicy) -> None:
+        """Have what children use together, and used already."""
+        rehearsals: list[Callable[[int], object]] = [functools.partial(rehearsal.rehearse, self._recipe, self._user())]
+        if policy.rehearse is not None:
+            rehearsals.append(_find(policy.rehearse))
+        if policy.make is not None:
+            _find(policy.make)()
+        used = [code for rehearse in rehearsals for code in heap.called_by(functools.partial(rehearse, 1))]
+        heap.fill_gaps()
+        heap.move_together([*used, *heap.code_of((__name__, "tenantry.sandbox"))])
+        # Anew, since it is other code now.
+        for rehearse in rehearsals:
+            rehearse(_REHEARSALS)
 
     def serve(self) -> Callable[[], NoReturn]:
         """Fork when asked, report who died, until the host goes away. Returns in children."""
         for end in (self._wake_up, self._wakes):
             end.setblocking(False)
-        # The handler does nothing: that there is one makes Python write to the descriptor.
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        # That there is a handler makes Python write to the descriptor.
+        signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         poll = select.poll()
+        heap.keep(poll)
         poll.register(self._host, select.POLLIN)
         poll.register(self._wake_up, select.POLLIN)
         gc.collect()
@@ -177,48 +218,42 @@ class _Zygote:
     def _fork(self) -> Callable[[], NoReturn] | None:
         """One more blank worker, reported to the host. In the child: what it has to do."""
         self._serial += 1
-        host_end, child_end = socket.socketpair()
+        host_end, child_end = (end.detach() for end in socket.socketpair())
+        os.dup2(child_end, _CHILD_CHANNEL, inheritable=False)
+        os.close(child_end)
+        life = functools.partial(_live, self._recipe, self._user(), self._prepare, self._entry, self._channel)
         try:
             process = self._fork_process()
         except (OSError, IsolationError) as error:
-            host_end.close()
-            child_end.close()
+            os.close(host_end)
             self._tell({"op": "fork_failed", "reason": str(error)})
             return None
         if process == 0:
-            return self._child(host_end, child_end)
+            _let_go()
+            return life
+        os.dup2(0, _CHILD_CHANNEL, inheritable=False)  # the end is the child's alone, and closed when it is gone
         self._children[process] = self._serial
         handle = os.pidfd_open(process)
-        self._tell({"op": "forked", "id": self._serial}, host_end.fileno(), handle)
+        self._tell({"op": "forked", "id": self._serial}, host_end, handle)
         os.close(handle)
-        host_end.close()
-        child_end.close()
+        os.close(host_end)
         return None
 
     def _fork_process(self) -> int:
         if self._pid_namespace is None:
-            return os.fork()
+            return libc.fork()
         self._pid_namespace.leave()
         process = -1
         try:
-            process = os.fork()
+            process = libc.fork()
         finally:
             if process != 0:
                 self._pid_namespace.come_back()
         return process
 
-    def _child(self, host_end: socket.socket, child_end: socket.socket) -> Callable[[], NoReturn]:
-        """In the child, still inside the zygote's frames: let go of what is the zygote's."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        # Closed as objects first: collected later, each would close a number that is somebody else's by then.
-        for end in (host_end, self._host, self._wake_up, self._wakes):
-            end.close()
-        channel = _arrange_descriptors(self._proc, child_end)
-        gc.enable()
-        user = None if self._users is None else self._users(self._serial)
-        return functools.partial(_live, self._recipe, user, self._prepare, self._entry, channel)
+    def _user(self) -> int | None:
+        """Whom the child becomes that is made now."""
+        return None if self._users is None else self._users(self._serial)
 
     def _reap(self) -> None:
         while self._children:
@@ -286,15 +321,45 @@ def _hand_over(channel: socket.socket, listener: socket.socket | None, *, socket
         socket.send_fds(channel, [handshake.sealed()], [listener.fileno()] if sockets else [])
 
 
-def _arrange_descriptors(proc: int, child_end: socket.socket) -> socket.socket:
-    """Nothing but /dev/null on 0, 1 and 2, /proc and the channel, each at a known number."""
-    os.dup2(0, 2)
-    high_proc = fcntl.fcntl(proc, fcntl.F_DUPFD, 64)
-    high_channel = fcntl.fcntl(child_end.detach(), fcntl.F_DUPFD, 64)
-    os.dup2(high_proc, _CHILD_PROC, inheritable=False)
-    os.dup2(high_channel, _CHILD_CHANNEL, inheritable=False)
-    libc.close_descriptors_from(_CHILD_CHANNEL + 1)
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_CHILD_CHANNEL)
+def _let_go() -> None:
+    """First of all in a child: nothing but /dev/null on 0, 1 and 2, /proc and the channel, and no handler."""
+    _set_wakeup_fd(-1)
+    _set_handler(_SIGCHLD, _SIG_DFL)
+    _set_handler(_SIGINT, _SIG_DFL)
+    _dup2(0, 2)
+    _close_descriptors_from(_CHILD_CHANNEL + 1)
+    _enable_collector()
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    """A handler."""
+
+
+def _out_of_the_way(host: socket.socket) -> socket.socket:
+    """The same socket with a number above those that children have their descriptors at."""
+    number = fcntl.fcntl(host, fcntl.F_DUPFD_CLOEXEC, _DESCRIPTORS_OWN)
+    host.close()
+    return socket.socket(fileno=number)
+
+
+def _channel_to_be() -> socket.socket:
+    """An object for the number under which each child has its end of its channel, with nothing behind it so far."""
+    some, other = socket.socketpair()
+    with some, other:
+        number = fcntl.fcntl(some, fcntl.F_DUPFD_CLOEXEC, _DESCRIPTORS_OWN)
+    os.dup2(number, _CHILD_CHANNEL, inheritable=False)
+    os.close(number)
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=_CHILD_CHANNEL)
+    os.dup2(0, _CHILD_CHANNEL, inheritable=False)
+    return channel
+
+
+def _open_proc() -> int:
+    opened = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if opened != _CHILD_PROC:
+        os.dup2(opened, _CHILD_PROC, inheritable=False)
+        os.close(opened)
+    return _CHILD_PROC
 
 
 def _die_with(parent: int) -> None:
@@ -334,7 +399,7 @@ def _preload(policy: ZygotePolicy, path: list[str]) -> tuple[Entry, Entry | None
             importlib.import_module(name)
         if policy.rehearse is not None:
             name = policy.rehearse
-            _find(name)()
+            _find(name)(1)  # for what it imports
         name = policy.entry
         entry = _find(name)
         if policy.prepare is None:

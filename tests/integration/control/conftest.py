@@ -19,6 +19,7 @@ from tenantry.config.quotas import Quotas
 from tenantry.control import BundleStore, Store, Vault, create_app, schema
 from tenantry.control.schema import METADATA
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 from tenantry.services.quota import Quota
 
@@ -64,6 +65,7 @@ class Control:
     http: httpx.AsyncClient
     store: Store
     bundles: BundleStore
+    assets: AssetStore
     deployments: FakeDeployments
     services: InstalledServices
     account: str
@@ -124,12 +126,13 @@ async def running_control(
     token = store.tokens.issue(account, "test")[1]
     settings = ServiceSettings(tmp_path / "accounts" / account, "process", quotas=quotas or {})
     services = InstalledServices(settings)
-    app = create_app(store, bundles, deployments, services, FakeWatch())
+    assets = AssetStore(tmp_path / "assets", durable=False)
+    app = create_app(store, bundles, deployments, services, FakeWatch(), assets=assets)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]  # two ASGI types
     async with httpx.AsyncClient(
         transport=transport, base_url="http://control", headers={"Authorization": f"Bearer {token}"}
     ) as http:
-        yield Control(app, http, store, bundles, deployments, services, account, token, tmp_path)
+        yield Control(app, http, store, bundles, assets, deployments, services, account, token, tmp_path)
     await services.aclose()
     store.close()
 

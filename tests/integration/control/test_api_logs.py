@@ -35,7 +35,15 @@ async def ask(control: Any) -> AsyncIterator[Any]:
     for number, (worker, namespace) in enumerate((("w", None), ("w", "ns"), ("v", "ns"), ("v", "other"))):
         ring(Trace(worker, namespace, "1", "ok", [TraceLog("log", f"{number}", now)], began_at=now))
     ring.flush()
-    app: Any = create_app(control.store, control.bundles, control.deployments, control.services, Watch(), logs=ring)
+    app: Any = create_app(
+        control.store,
+        control.bundles,
+        control.deployments,
+        control.services,
+        Watch(),
+        assets=control.assets,
+        logs=ring,
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://control") as http:
 
         async def call(scope: Scope = Scope.ADMIN, resource: str = "", **params: Any) -> Any:

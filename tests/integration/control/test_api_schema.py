@@ -13,6 +13,7 @@ from hypothesis.errors import Unsatisfiable
 from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.control.scopes import Scope
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 
 EXAMPLES = 2
@@ -42,7 +43,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("control")
     store = Store(folder / "control.db", Vault.open(folder / "secrets.keys"), durable=False)
     services = InstalledServices(ServiceSettings(folder, "process"))
-    app = create_app(store, BundleStore(folder / "bundles", durable=False), Nobody(), services, Watch())
+    bundles, assets = BundleStore(folder / "bundles", durable=False), AssetStore(folder / "assets", durable=False)
+    app = create_app(store, bundles, Nobody(), services, Watch(), assets=assets)
     account = store.accounts.default().id
     schema = schemathesis.openapi.from_asgi("/client/v4/openapi.json", app)
     schema.config.update(headers={"Authorization": f"Bearer {store.tokens.issue(account, 'test', Scope.ADMIN)[1]}"})

@@ -17,6 +17,7 @@ from tenantry.config.deployment import BindingSpec, DeployedWorker, WorkerLimits
 from tenantry.host import Answer, Host, LogEvent, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AccountAssets, AssetStore
 from tenantry.services.installed import InstalledServices
 from tenantry.streams import BytesStream, ByteStream, read_all
 from tenantry.wire.values import RequestValue
@@ -31,6 +32,7 @@ class Platform:
     host: Host
     services: InstalledServices
     data: Path
+    assets: AccountAssets
     events: list[LogEvent] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _versions: int = 0
@@ -136,8 +138,9 @@ async def platform(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fix
     services = InstalledServices(settings)
     if hasattr(request.module, "install_services"):
         request.module.install_services(services, settings)
-    host = Host(data, services, runtime, lambda event: made[0].on_log(event), **options)
-    made.append(Platform(host, services, data))
+    assets = AssetStore(data / "assets", durable=False).of("0" * 32)
+    host = Host(data, services, runtime, lambda event: made[0].on_log(event), assets=assets, **options)
+    made.append(Platform(host, services, data, assets))
     yield made[0]
     await host.aclose()
     await services.aclose()

@@ -18,6 +18,7 @@ from sqlalchemy import delete
 from tenantry.config.deployment import DeployedWorker
 from tenantry.control import BundleStore, Store, Vault, create_app, schema
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 
 
@@ -87,7 +88,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     account = store.accounts.default().id
     found = Server(folder, "", account, store.tokens.issue(account, "test")[1], store, bundles)
     services = InstalledServices(ServiceSettings(folder / "accounts" / account, "process"))
-    app = create_app(store, bundles, found, services, found)
+    app = create_app(store, bundles, found, services, found, assets=AssetStore(folder / "assets", durable=False))
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
     client = httpx.AsyncClient(transport=transport, base_url="http://control")
 

@@ -12,6 +12,7 @@ import pytest
 from tenantry.cli import main
 from tenantry.cli.client import ApiError, Client
 from tenantry.cli.deploy import deploy_project
+from tenantry.config.deployment import AssetsConfig
 from tenantry.config.wrangler import load_project
 from tenantry.errors import ConfigError
 
@@ -66,6 +67,34 @@ def test_a_first_deploy_makes_what_is_not_there(server: Any, client: Client, pro
         "dispatch namespace bindings",
     ]
     assert (server.bundles.folder(worker.bundle) / "python_modules/lib.py").read_text() == "x"
+
+
+def test_assets_go_up_once_and_with_their_rules(server: Any, client: Client, project: Project) -> None:
+    config = {"directory": "public", "binding": "ASSETS", "run_worker_first": ["/api/*"]}
+    folder = project("w", assets=config)
+    public = folder / "public"
+    public.mkdir()
+    files = {"index.html": "home", "_headers": "/*\n  A: b\n", ".assetsignore": "*.map", "x.map": "no"}
+    for name, text in files.items():
+        (public / name).write_text(text)
+    sent: list[int] = []
+    upload = client.upload_assets
+    client.upload_assets = lambda token, files: (sent.append(len(files)), upload(token, files))[1]  # type: ignore[method-assign]
+
+    first = deploy_project(client, load_project(folder), None)
+    assert deploy_project(client, load_project(folder), None).version_id == first.version_id
+    (public / "more.txt").write_text("more")
+    deploy_project(client, load_project(folder), None)
+
+    worker = server.workers[(None, "w")]
+    assert sent == [1, 1], "what is there is not sent again"
+    assert worker.assets.config == AssetsConfig(run_worker_first=("/api/*",), headers=files["_headers"])
+    assert ("ASSETS", "assets") in {(binding.name, binding.type) for binding in worker.bindings}
+    (folder / "wrangler.jsonc").write_text(
+        '{"name": "w", "compatibility_date": "2026-01-15", "assets": {"directory": "public"}}'
+    )
+    deploy_project(client, load_project(folder), None)
+    assert server.workers[(None, "w")].main_module == ""
 
 
 def test_an_outbound_worker_of_a_file_is_one_of_the_api(server: Any, client: Client, project: Project) -> None:

@@ -22,8 +22,9 @@ from tenantry.config.plans import PlanFile
 from tenantry.config.quotas import D1QuotaFile, KvQuotaFile, QuotasFile, R2QuotaFile
 from tenantry.control import BundleStore, Store, Vault, create_app, metadata
 from tenantry.errors import InvocationError
-from tenantry.gateway import app as gateway
+from tenantry.gateway import gateway
 from tenantry.services import ServiceSettings
+from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
 from tenantry.wire.events import InvocationKind
 from tenantry.wire.frames import FrameKind
@@ -172,7 +173,8 @@ def test_the_routes_of_the_rest_api(reference: dict[str, str], tmp_path: Path) -
     try:
         services = InstalledServices(ServiceSettings(tmp_path, "process"))
         nobody = Nobody()
-        app: Any = create_app(store, BundleStore(tmp_path / "bundles", durable=False), nobody, services, nobody)
+        bundles, assets = BundleStore(tmp_path / "bundles", durable=False), AssetStore(tmp_path / "assets")
+        app: Any = create_app(store, bundles, nobody, services, nobody, assets=assets)
         routes = {
             (method, re.sub(r":\w+\}", "}", route.path))
             for route in app._app.routes

@@ -23,7 +23,7 @@ from tenantry.control.body import ApiRequest, receive_files_untrusted, receive_u
 from tenantry.control.bundles import BundleStore
 from tenantry.control.deployer import Deployer
 from tenantry.control.envelope import Envelope, ResultInfo
-from tenantry.control.errors import Invalid
+from tenantry.control.errors import Invalid, NotFound
 from tenantry.control.names import script_name_untrusted
 from tenantry.control.records import Script, ScriptRef, VersionMetadata
 from tenantry.control.routes.account import check_account, page_untrusted
@@ -32,8 +32,10 @@ from tenantry.control.scripts import TagFilter
 from tenantry.control.startup import Starter, check_start
 from tenantry.control.store import Store
 from tenantry.control.threads import Threads
+from tenantry.control.upload import Upload
+from tenantry.services.assets import AssetStore
 
-__all__ = ["Uploads", "script_routes"]
+__all__ = ["Uploads", "receive", "script_routes"]
 
 _CHUNK_BYTES = 256 * 1024
 _SCRIPTS_PER_PAGE_DEFAULT = 1000
@@ -56,9 +58,20 @@ class Uploads:
 
     store: Store
     bundles: BundleStore
+    assets: AssetStore
     deployer: Deployer
     threads: Threads
     starter: Starter | None
+
+
+async def receive(uploads: Uploads, request: ApiRequest, ref: ScriptRef) -> Upload:
+    """An upload with all that it is made of, durable. Raises Invalid and TooLarge."""
+    upload = await receive_upload_untrusted(request, uploads.bundles, uploads.threads)
+    given = upload.metadata.assets
+    if given is None or given.token is None:
+        return upload
+    settled = await uploads.threads.run(uploads.store.asset_sessions.settle, ref, given.token, uploads.assets)
+    return replace(upload, assets=settled)
 
 
 def script_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
@@ -72,7 +85,7 @@ def script_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
         if ref.namespace is not None:
             # Before the upload is read: it would be in vain.
             await threads.run(store.resources.dispatch_namespace, ref.account_id, ref.namespace)
-        upload = await receive_upload_untrusted(request, bundles, threads)
+        upload = await receive(uploads, request, ref)
         strict = bindings_inherit == "strict"
         preview = await threads.run(store.scripts.preview, ref, upload, strict_inherit=strict)
         startup_ms = await check_start(uploads.starter, preview)
@@ -90,6 +103,8 @@ def script_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
     @get([ORDINARY, *both("/content"), ORDINARY + "/content/v2"], name="get_content", dependencies=REF)
     async def get_content(ref: NamedDependency[ScriptRef]) -> Stream:
         script = await threads.run(store.scripts.get, ref)
+        if not script.version.bundle:
+            raise NotFound(10007, "This Worker has no code: it has static assets only.")
         return _content(script, bundles.folder(script.version.bundle), threads)
 
     @put(both("/content"), name="put_content", dependencies=REF)

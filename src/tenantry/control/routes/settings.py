@@ -228,14 +228,15 @@ def _version_change(given: _Settings) -> Callable[[VersionMetadata], VersionMeta
     changes: dict[str, Any] = {}
     if given.compatibility_date is not msgspec.UNSET:
         changes["compatibility_date"] = compatibility_date_untrusted(given.compatibility_date)
-    if given.compatibility_flags is not msgspec.UNSET:
-        changes["compatibility_flags"] = compatibility_flags_untrusted(given.compatibility_flags)
     if given.limits is not msgspec.UNSET:
         changes["limits"] = limits_untrusted(given.limits)
     bindings = None if given.bindings is msgspec.UNSET else bindings_untrusted(given.bindings)
 
     def change(metadata: VersionMetadata) -> VersionMetadata:
         changed = replace(metadata, **changes)
+        if given.compatibility_flags is not msgspec.UNSET:
+            flags = compatibility_flags_untrusted(given.compatibility_flags, has_code=bool(metadata.main_module))
+            changed = replace(changed, compatibility_flags=flags)
         if bindings is None:
             return changed
         return replace(changed, bindings=replace_bindings(bindings, metadata.bindings, kept=SECRET_TYPES, strict=True))

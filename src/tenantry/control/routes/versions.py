@@ -11,13 +11,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from tenantry.control import limits
-from tenantry.control.body import ApiRequest, read_json_untrusted, receive_upload_untrusted
+from tenantry.control.body import ApiRequest, read_json_untrusted
 from tenantry.control.envelope import Envelope
 from tenantry.control.metadata import annotations_untrusted
 from tenantry.control.records import Deployment, ScriptRef, Share, Version
 from tenantry.control.routes.account import page_info, page_untrusted
-from tenantry.control.routes.scripts import Uploads
-from tenantry.control.routes.worker import REF, BindingView, binding_views, both, origin_of
+from tenantry.control.routes.scripts import Uploads, receive
+from tenantry.control.routes.worker import REF, BindingView, binding_views, both, etag_of, origin_of
 from tenantry.control.startup import check_start
 
 __all__ = ["version_routes"]
@@ -108,7 +108,7 @@ def version_view(version: Version) -> VersionView:
         annotations=version.annotations,
         resources=_ResourcesView(
             binding_views(metadata.bindings),
-            _ScriptView(version.bundle, version.source),
+            _ScriptView(etag_of(version), version.source),
             _RuntimeView(metadata.compatibility_date, metadata.compatibility_flags, limits_view(version)),
         ),
         startup_time_ms=version.startup_ms,
@@ -126,14 +126,14 @@ def _deployment_view(deployment: Deployment) -> DeploymentView:
 
 
 def version_routes(uploads: Uploads) -> list[HTTPRouteHandler]:
-    store, bundles, deployer, threads = uploads.store, uploads.bundles, uploads.deployer, uploads.threads
+    store, deployer, threads = uploads.store, uploads.deployer, uploads.threads
 
     @post(both("/versions"), name="create_version", status_code=200, dependencies=REF)
     async def create_version(
         request: ApiRequest, ref: NamedDependency[ScriptRef], bindings_inherit: FromQuery[str] = ""
     ) -> Envelope[VersionView]:
         await threads.run(store.scripts.get, ref)  # before the upload is read: it would be in vain
-        upload = await receive_upload_untrusted(request, bundles, threads)
+        upload = await receive(uploads, request, ref)
         strict = bindings_inherit == "strict"
         preview = await threads.run(store.scripts.preview, ref, upload, strict_inherit=strict)
         startup_ms = await check_start(uploads.starter, preview)

@@ -14,10 +14,10 @@ from litestar.params import FromPath
 
 from tenantry.config.deployment import BindingSpec
 from tenantry.control.body import ApiRequest
-from tenantry.control.records import Origin, Script, ScriptRef
+from tenantry.control.records import Origin, Script, ScriptRef, Version
 from tenantry.control.routes.account import check_account
 
-__all__ = ["ORDINARY", "REF", "USER", "ScriptView", "binding_views", "both", "origin_of", "script_view"]
+__all__ = ["ORDINARY", "REF", "USER", "ScriptView", "binding_views", "both", "etag_of", "origin_of", "script_view"]
 
 ORDINARY = "/accounts/{account_id:str}/workers/scripts/{script_name:str}"
 USER = "/accounts/{account_id:str}/workers/dispatch/namespaces/{namespace:str}/scripts/{script_name:str}"
@@ -72,21 +72,28 @@ class ScriptView(msgspec.Struct, frozen=True):
     tail_consumers: tuple[dict[str, Any], ...]
     observability: dict[str, Any] | None
     startup_time_ms: int
+    has_assets: bool
+    has_modules: bool
     handlers: tuple[str, ...] = ("fetch",)
     named_handlers: tuple[str, ...] = ()
-    has_assets: bool = False
-    has_modules: bool = True
     placement: dict[str, str] = {}
     placement_mode: str | None = None
     migration_tag: str | None = None
     usage_model: str = "standard"
 
 
+def etag_of(version: Version) -> str:
+    """What changes with the content of a version."""
+    if version.metadata.assets is not None and not version.bundle:
+        return version.metadata.assets.manifest
+    return version.bundle
+
+
 def script_view(script: Script) -> ScriptView:
     version = script.version
     return ScriptView(
         id=script.name,
-        etag=version.bundle,
+        etag=etag_of(version),
         tag=script.id,
         created_on=script.created_on,
         modified_on=script.modified_on,
@@ -100,4 +107,6 @@ def script_view(script: Script) -> ScriptView:
         tail_consumers=script.settings.tail_consumers,
         observability=script.settings.observability,
         startup_time_ms=version.startup_ms,
+        has_assets=version.metadata.assets is not None,
+        has_modules=bool(version.modules),
     )
