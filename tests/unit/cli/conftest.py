@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Server:
                     connection.execute(delete(table).where(table.c.id != self.admin_token.split("_")[1]))
                 elif table is not schema.accounts:
                     connection.execute(delete(table))
+        shutil.rmtree(self.folder / "assets", ignore_errors=True)  # made when the first is kept
         self.requests.clear()
         self.workers.clear()
 
