@@ -1,11 +1,46 @@
-"""What holds for every test: none leaves the logging of this process other than it was."""
+"""What holds for every test: none leaves the logging of this process other than it was. And who runs which tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+
+TESTS = Path(__file__).parent
+SHARED_PLATFORMS = {"acceptance": "platform", "clients/s3": "endpoint"}
+"""Folder to the fixture that is the session's: one test process has all tests that use it, so that it is made once."""
+LONGEST = (
+    "clients/test_wrangler_workers.py",
+    "attacks at strict",
+    "attacks at strict as nobody",
+    "attacks at container",
+    "acceptance",
+    "clients/s3",
+)
+"""The groups that take longest. They are begun first, lest one of them be all that is left to do in the end."""
+
+
+@pytest.hookimpl(tryfirst=True)  # after pytest-randomly, which wraps, and before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module is run by one test process: dealt out test by test, it would have its fixtures made in each of them."""
+    groups: dict[str, str] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is None:
+            mark = pytest.mark.xdist_group(_group_of(item))
+            item.add_marker(mark)
+        groups[item.nodeid] = mark.args[0]
+    rank = {group: number for number, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(groups[item.nodeid], len(rank)))  # the rest stays as it was shuffled
+
+
+def _group_of(item: pytest.Item) -> str:
+    module = item.path.relative_to(TESTS)
+    folder = module.parent.as_posix()
+    shared = SHARED_PLATFORMS.get(folder) in getattr(item, "fixturenames", ())
+    return folder if shared else module.as_posix()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ class Endpoint:
             base_url=f"{about['control']}/client/v4/accounts/{about['account_id']}/r2",
             headers={"Authorization": f"Bearer {about['admin_token']}"},
             timeout=60,
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # it speaks plain HTTP: no certificates to be read
         )
         self.admin = self.access_key("admin-read-write")
 

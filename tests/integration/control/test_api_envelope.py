@@ -83,8 +83,9 @@ async def test_the_scheme_of_the_token_is_read_in_any_case(control: Any) -> None
         ("DELETE", "{account}/workers/dispatch/namespaces/absent/scripts/w", 404, 10007),
     ],
 )
-async def test_the_table_of_failures(control: Any, method: str, path: str, status: int, code: int) -> None:
-    response = await control.http.request(method, path.replace("{account}", control.path))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_table_of_failures(emptied_control: Any, method: str, path: str, status: int, code: int) -> None:
+    response = await emptied_control.http.request(method, path.replace("{account}", emptied_control.path))
 
     check_failure(response, status, code)
 

@@ -7,6 +7,12 @@ from typing import Any
 import pytest
 
 NAMESPACES = "/workers/dispatch/namespaces"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
 
 
 @pytest.fixture

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
+
 
 async def make(control: Any, name: str) -> dict[str, Any]:
     response = await control.call("POST", "/queues", json={"queue_name": name, "settings": {"delivery_delay": 5}})

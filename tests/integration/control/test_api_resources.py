@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
 
 
 async def test_accounts_and_their_end(control: Any) -> None:

@@ -7,6 +7,12 @@ from typing import Any
 import pytest
 
 PATH = "/r2/s3-credentials"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
 
 
 async def make(control: Any, **body: Any) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 
@@ -39,6 +38,8 @@ class Nobody:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    import schemathesis  # here, for the one process of pytest that runs this: it is a lot to import
+
     folder: Path = tmp_path_factory.mktemp("control")
     store = Store(folder / "control.db", Vault.open(folder / "secrets.keys"), durable=False)
     services = InstalledServices(ServiceSettings(folder, "process"))

@@ -11,6 +11,12 @@ from tenantry.control.observability import kept_rate_untrusted
 
 ORDINARY = "/workers/scripts/w"
 USER = "/workers/dispatch/namespaces/customers/scripts/w"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
 
 
 @pytest.fixture(params=[ORDINARY, USER], ids=["ordinary", "user"])

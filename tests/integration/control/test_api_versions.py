@@ -7,6 +7,13 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
+
 
 async def upload(control: Any, source: bytes, *, name: str = "w", **metadata: Any) -> Any:
     """A version that is not deployed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from tenantry.config.deployment import DeployedWorker
-from tenantry.control import BundleStore, Store, Vault, create_app
+from tenantry.control import BundleStore, Store, Vault, create_app, schema
 from tenantry.services import ServiceSettings
 from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
@@ -25,6 +27,7 @@ from tenantry.services.installed import InstalledServices
 class Server:
     """Where the control plane answers, and what it was told to run."""
 
+    folder: Path
     control_url: str
     account_id: str
     admin_token: str
@@ -56,18 +59,38 @@ class Server:
     def removed(self, namespace: str | None, name: str) -> None:
         del self.workers[(namespace, name)]
 
+    def empty(self) -> None:
+        """As it was when it was made: nothing in the store but the account and its token, nothing deployed."""
+        with self.store._database.write() as connection:
+            for table in reversed(schema.METADATA.sorted_tables):
+                if table is schema.tokens:
+                    connection.execute(delete(table).where(table.c.id != self.admin_token.split("_")[1]))
+                elif table is not schema.accounts:
+                    connection.execute(delete(table))
+        shutil.rmtree(self.folder / "assets", ignore_errors=True)  # made when the first is kept
+        self.requests.clear()
+        self.workers.clear()
+
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(shared_server: Server) -> Server:
+    """As good as one of the test's own, without the time that making one takes."""
+    shared_server.empty()
+    return shared_server
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    store = Store(tmp_path / "control.db", Vault.open(tmp_path / "secrets.keys"), durable=False)
-    bundles = BundleStore(tmp_path / "bundles", durable=False)
+    store = Store(folder / "control.db", Vault.open(folder / "secrets.keys"), durable=False)
+    bundles = BundleStore(folder / "bundles", durable=False)
     account = store.accounts.default().id
-    found = Server("", account, store.tokens.issue(account, "test")[1], store, bundles)
-    services = InstalledServices(ServiceSettings(tmp_path / "accounts" / account, "process"))
-    app = create_app(store, bundles, found, services, found, assets=AssetStore(tmp_path / "assets", durable=False))
+    found = Server(folder, "", account, store.tokens.issue(account, "test")[1], store, bundles)
+    services = InstalledServices(ServiceSettings(folder / "accounts" / account, "process"))
+    app = create_app(store, bundles, found, services, found, assets=AssetStore(folder / "assets", durable=False))
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # two ASGI types
     client = httpx.AsyncClient(transport=transport, base_url="http://control")
 

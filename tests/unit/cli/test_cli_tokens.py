@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,12 +89,12 @@ def test_a_keys_life(run: Run) -> None:
     assert run("keys", "revoke", made["id"])[0] == 1
 
 
-def test_the_key_of_the_secrets_is_rotated(run: Run, tmp_path: Path) -> None:
-    before = (tmp_path / "secrets.keys").read_text()
+def test_the_key_of_the_secrets_is_rotated(run: Run, server: Any) -> None:
+    before = (server.folder / "secrets.keys").read_text()
     code, out, err = run("secrets", "rotate")
     assert (code, out) == (0, "")
     assert "Sealed 0 secrets with a new key" in err
     assert json.loads(run("secrets", "rotate", "--json")[1]) == {"secrets": 0}
-    after = (tmp_path / "secrets.keys").read_text()
+    after = (server.folder / "secrets.keys").read_text()
     assert len(after.splitlines()) == 1
     assert after != before
