@@ -121,7 +121,8 @@ async def test_script_settings_have_no_version(control: Any, worker: str) -> Non
     ],
     ids=str,
 )
-def test_what_observability_asks_for(observability: dict[str, Any], rate: float) -> None:
+async def test_what_observability_asks_for(observability: dict[str, Any], rate: float) -> None:
+    # A coroutine as all of this module are: its mark is for the loop that they share.
     assert kept_rate_untrusted(observability) == rate
 
 
