@@ -13,6 +13,7 @@ The parser cannot be halted, so all requests that one read brought are in the qu
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _VERSIONS: Final = ("1.1", "1.0")
+_USUAL_METHODS: Final = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ")
+_KNOWN_METHODS: Final = frozenset(
+    [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE"]
+)
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}(?= )")
 _HEAD_BYTES_MAX: Final = REQUEST_HEADER_BYTES_MAX + URL_CHARACTERS_MAX
 
 
@@ -55,10 +61,14 @@ class Connection(asyncio.Protocol):
         self._parser = HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._client = ""
+        self._method = ""
+        """Of the head that comes, where the parser does not know it."""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._begun = False
+        """Whether a head has begun and is not complete."""
         self._partial_bytes = 0
-        """Of a head that is not complete."""
+        """What has come of it, about."""
         self._heads = 0
         self._receiving: Exchange | None = None
         """The one whose request has begun and not ended."""
@@ -95,7 +105,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif self._deaf:
             pass
-        elif self._current is not None and self._receiving is None:
+        elif self._ahead or (self._current is not None and self._receiving is None):
             self._ahead.append(data)
             self._ahead_bytes += len(data)
             if self._ahead_bytes > PIPELINED_BYTES_MAX:
@@ -129,7 +139,9 @@ class Connection(asyncio.Protocol):
     # The parser ----------------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
-        heads = self._heads
+        heads, before = self._heads, self._receiving
+        if before is None and not self._begun and not data.startswith(_USUAL_METHODS):
+            data = self._with_known_method(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -145,14 +157,27 @@ class Connection(asyncio.Protocol):
                 self._break_off(BadRequest(400, "The request's body is lost in what frames it."))
             elif receiving.body is not None and receiving.body.is_full and not receiving.over:
                 self._pause()
-        elif self._heads != heads:
-            self._partial_bytes = 0
+        elif before is not None or self._heads != heads:
+            self._partial_bytes = int(self._begun)  # of the next, if more came than what ended
         else:
             if not self._partial_bytes:
                 self._waits_since = self.loop.time()
             self._partial_bytes += len(data)
             if self._partial_bytes > _HEAD_BYTES_MAX:
                 self._break_off(BadRequest(431, "The request's headers are too large."))
+
+    def _with_known_method(self, data: bytes) -> bytes:
+        """llhttp has a list of methods, and any token is one (RFC 9110, section 9.1). So it is shown another, which
+        frames a request as all of them but CONNECT do. Not where the token's end, or the request before, comes in
+        another piece: nobody sends those but who wants to be refused."""
+        match = _METHOD.match(data)
+        if match is None or match[0] in _KNOWN_METHODS:
+            return data
+        self._method = match[0].decode("ascii")
+        return b"PATCH" + data[match.end() :]
+
+    def on_message_begin(self) -> None:
+        self._begun = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -164,9 +189,11 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         self._heads += 1
+        self._begun = False
         if len(self._queue) >= PIPELINED_MAX:
             raise ValueError("too many requests at once")
-        head = RequestHead(parser.get_method().decode("ascii"), self._target, self._headers, self._client)
+        method, self._method = self._method or parser.get_method().decode("ascii"), ""
+        head = RequestHead(method, self._target, self._headers, self._client)
         self._target, self._headers = b"", []
         version = parser.get_http_version()
         exchange = Exchange(self, head, keep_alive=parser.should_keep_alive(), chunked=version == "1.1")

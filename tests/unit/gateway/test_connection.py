@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,7 @@ class _Gateway:
         body = b""
         assert exchange.body is not None
         try:
-            while chunk := await exchange.body.read(7):
+            while chunk := await exchange.body.read(997):
                 body += chunk
         except Exception:
             exchange.respond(500, b"", b"")
@@ -127,7 +128,7 @@ _methods = st.sampled_from(["GET", "POST", "PUT", "DELETE"])
 _targets = st.lists(st.sampled_from([b"a", b"/", b"%20", b"?", b"="]), max_size=6).map(
     lambda parts: b"/" + b"".join(parts)
 )
-_bodies = st.integers(0, 200).map(lambda size: bytes(range(size)))
+_bodies = st.integers(0, 200).map(lambda size: bytes(range(size)) * (1 + size % 7))
 
 
 @st.composite
@@ -155,6 +156,20 @@ def test_requests_are_the_same_however_they_are_cut(
     assert gateway.asked == [expected for _, expected in requests]
     assert transport.sent.count(b"HTTP/1.1 200 ") == len(requests)
     assert gateway.requests.by_class == [0, 0, len(requests), 0, 0, 0]
+
+
+@pytest.mark.parametrize("last", [1, 60_000, 250_000])
+async def test_the_end_of_a_long_body_is_not_taken_for_a_head(last: int) -> None:
+    head = b"POST /long HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % (500_000 + last)
+    following = b"GET /next HTTP/1.1\r\nhost: h\r\n\r\n"
+    gateway, _ = await _served([head, bytes(250_000), bytes(250_000), bytes(last), following] * 3)
+    assert [(target, len(body)) for _, target, body in gateway.asked] == [(b"/long", 500_000 + last), (b"/next", 0)] * 3
+
+
+@pytest.mark.parametrize("method", ["FROBNICATE", "get", "PRI", "M-SEARCH", "PURGE", "x" * 64])
+async def test_any_token_is_a_method(method: str) -> None:
+    gateway, _ = await _served([f"{method} / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab".encode()] * 2)
+    assert gateway.asked == [(method, b"/", b"ab")] * 2
 
 
 _PIECES = st.sampled_from(
