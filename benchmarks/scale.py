@@ -29,6 +29,7 @@ from sqlalchemy import Connection, insert, select
 from benchmarks.failure import BenchmarkError
 from benchmarks.ours import running_platform
 from benchmarks.percentile import percentile
+from tenantry.control import VAULT_FILE, Vault
 from tenantry.control.clock import now
 from tenantry.control.database import Database
 from tenantry.control.schema import (
@@ -72,7 +73,7 @@ def register(database: Database, account_id: str, count: int) -> None:
     made = now()
     for table, row in (
         (kv_namespaces, lambda number: {"id": f"{number:032x}", "title": f"kv-{number}"}),
-        (r2_buckets, lambda number: {"name": f"bucket-{number}"}),
+        (r2_buckets, lambda number: {"name": f"bucket-{number}", "storage_class": "Standard", "jurisdiction": "default"}),
         (d1_databases, lambda number: {"id": str(uuid.UUID(int=number)), "name": f"d1-{number}"}),
     ):
         for first in range(0, count, _ROWS):
@@ -108,7 +109,7 @@ def deploy(connection: Connection, count: int) -> str:
         row = {"id": ids[1], "script_id": ids[0], "metadata": json.dumps(metadata)}
         connection.execute(insert(versions).values(**{**version, **row}))
         connection.execute(insert(deployments).values(**{**deployment, "id": ids[2], "script_id": ids[0]}))
-        connection.execute(insert(deployment_versions).values(deployment_id=ids[2], version_id=ids[1], percent=100))
+        connection.execute(insert(deployment_versions).values(deployment_id=ids[2], version_id=ids[1], percentage=100))
     return str(script["account_id"])
 
 
@@ -201,7 +202,8 @@ def start_seconds(work: Path) -> tuple[float, int]:
 async def measure(work: Path, registered: int, active: int) -> list[Figure]:
     first, _ = start_seconds(work)
     empty, descriptors_empty = start_seconds(work)
-    database = Database(work / "data" / "control.db", durable=False)
+    vault = Vault.open(work / "data" / VAULT_FILE, new=False)
+    database = Database(work / "data" / "control.db", vault, durable=False)
     with database.write() as connection:
         account_id = deploy(connection, active)
     began = time.perf_counter()
