@@ -73,7 +73,10 @@ def register(database: Database, account_id: str, count: int) -> None:
     made = now()
     for table, row in (
         (kv_namespaces, lambda number: {"id": f"{number:032x}", "title": f"kv-{number}"}),
-        (r2_buckets, lambda number: {"name": f"bucket-{number}", "storage_class": "Standard", "jurisdiction": "default"}),
+        (
+            r2_buckets,
+            lambda number: {"name": f"bucket-{number}", "storage_class": "Standard", "jurisdiction": "default"},
+        ),
         (d1_databases, lambda number: {"id": str(uuid.UUID(int=number)), "name": f"d1-{number}"}),
     ):
         for first in range(0, count, _ROWS):
