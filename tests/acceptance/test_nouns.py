@@ -158,7 +158,7 @@ def test_a_workers_life(run: Run, fails: Run, unique_name: str, tmp_path: Path) 
     assert actions[0] == "DELETE"
 
 
-def test_secrets(run: Run, unique_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets(run: Run, fails: Run, unique_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = f"{unique_name}-secret"
     folder = tmp_path / worker
     folder.mkdir()
@@ -179,6 +179,8 @@ def test_secrets(run: Run, unique_name: str, tmp_path: Path, monkeypatch: pytest
     listed = run("secrets", "list", worker, "--json")
     assert json.loads(listed)[0]["name"] == "API_KEY"
     assert "canary" not in listed
+    assert "--force" in fails("rollback", worker)
+    run("rollback", worker, "--force")
     run("secrets", "delete", worker, "API_KEY")
     assert json.loads(run("secrets", "list", worker, "--json")) == []
     run("delete", worker, "--yes")

@@ -21,6 +21,9 @@ Namespace = Annotated[
     str | None, typer.Option("--dispatch-namespace", metavar="NS", help="The dispatch namespace that it is in, if any.")
 ]
 Message = Annotated[str | None, typer.Option(help="Why; deployments are listed with it.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Also where secrets have changed since: it gets those that it was made with.")
+]
 
 _SHARE = re.compile(r"(?P<version>[0-9a-f-]{36})@(?P<percent>\d{1,3}(?:\.\d{1,2})?)%?")
 
@@ -67,6 +70,7 @@ def deploy(
         list[str], typer.Argument(metavar="VERSION@PERCENT…", help="One version, or two whose shares add up to 100.")
     ],
     message: Message = None,
+    force: Force = False,
     dispatch_namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +82,7 @@ def deploy(
     """
     wanted = [_share(each) for each in shares]
     with connection.open() as client:
-        made = _deploy(client, worker_path(worker, dispatch_namespace), wanted, message)
+        made = _deploy(client, worker_path(worker, dispatch_namespace), wanted, message, force=force)
     if as_json:
         output.document(made)
         return
@@ -93,6 +97,7 @@ def rollback(
         str | None, typer.Argument(help="The version to go back to. Default: that of the deployment before.")
     ] = None,
     message: Message = None,
+    force: Force = False,
     dispatch_namespace: Namespace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +111,7 @@ def rollback(
     with connection.open() as client:
         if version is None:
             version = _before(client.call("GET", f"{path}/deployments")["deployments"], worker)
-        made = _deploy(client, path, [(version, 100.0)], message)
+        made = _deploy(client, path, [(version, 100.0)], message, force=force)
     if as_json:
         output.document(made)
         return
@@ -133,14 +138,17 @@ def delete(
     output.say(f"Deleted {worker}")
 
 
-def _deploy(client: Any, path: str, shares: list[tuple[str, float]], message: str | None) -> Any:  # Any: JSON
+def _deploy(
+    client: Any, path: str, shares: list[tuple[str, float]], message: str | None, *, force: bool
+) -> Any:  # Any: JSON
     body: dict[str, Any] = {
         "strategy": "percentage",
         "versions": [{"version_id": version, "percentage": percent} for version, percent in shares],
     }
     if message is not None:
         body["annotations"] = {"workers/message": message}
-    return client.call("POST", f"{path}/deployments", json=body)
+    params = {"force": "true"} if force else {}
+    return client.call("POST", f"{path}/deployments", json=body, params=params)
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -246,5 +246,5 @@ def _check_secrets(wanted: Version, current: Version) -> None:
         raise Invalid(
             10220,
             f"The following secrets have changed: {', '.join(changed)}. The version has the values that it was made "
-            "with; repeat the request with ?force=true to deploy it all the same.",
+            "with; repeat the request with ?force=true (tenantry: --force) to deploy it all the same.",
         )
