@@ -181,6 +181,7 @@ def test_secrets(run: Run, fails: Run, unique_name: str, tmp_path: Path, monkeyp
     assert "canary" not in listed
     assert "--force" in fails("rollback", worker)
     run("rollback", worker, "--force")
+    run("rollback", worker, "--force")  # to the newest again, which alone can be changed
     run("secrets", "delete", worker, "API_KEY")
     assert json.loads(run("secrets", "list", worker, "--json")) == []
     run("delete", worker, "--yes")
