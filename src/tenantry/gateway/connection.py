@@ -147,7 +147,9 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             # None is on offer: the request is answered as if it had not asked for one, and is the last.
             self._deaf = True
-            (self._queue[-1] if self._queue else self._current).keep_alive = False  # type: ignore[union-attr]
+            last = self._queue[-1] if self._queue else self._current
+            if last is not None:  # else it has its answer already
+                last.keep_alive = False
         except HttpParserError:
             self._break_off(BadRequest(400, "The request is not HTTP/1.1."))
         receiving = self._receiving
@@ -190,6 +192,8 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         self._heads += 1
         self._begun = False
+        if self._deaf:  # since this very read, in which the request before was refused
+            return
         if len(self._queue) >= PIPELINED_MAX:
             raise ValueError("too many requests at once")
         method, self._method = self._method or parser.get_method().decode("ascii"), ""

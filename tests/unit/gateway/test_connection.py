@@ -22,13 +22,16 @@ class _Gateway:
 
     is_draining = False
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, body_bytes_max: int | None) -> None:
         self._loop = loop
+        self._body_bytes_max = body_bytes_max
         self.requests = RequestStats()
         self.asked: list[tuple[str, bytes, bytes]] = []
 
     def read(self, exchange: Exchange) -> None:
         exchange.request = read_request(exchange.head)
+        if self._body_bytes_max is not None and exchange.body is not None:
+            exchange.body.limit(self._body_bytes_max, lambda: self.refuse(exchange, BadRequest(413, "")))
 
     def serve(self, exchange: Exchange) -> None:
         if exchange.body is None:
@@ -96,9 +99,9 @@ class _Transport(asyncio.Transport):
     abort = close
 
 
-async def _served(pieces: list[bytes]) -> tuple[_Gateway, _Transport]:
+async def _served(pieces: list[bytes], body_bytes_max: int | None = None) -> tuple[_Gateway, _Transport]:
     loop = asyncio.get_running_loop()
-    gateway = _Gateway(loop)
+    gateway = _Gateway(loop, body_bytes_max)
     connection = Connection(GatewayServer(gateway))  # type: ignore[arg-type]  # a gateway that has no host
     transport = _Transport(connection)
     connection.connection_made(transport)
@@ -164,6 +167,15 @@ async def test_the_end_of_a_long_body_is_not_taken_for_a_head(last: int) -> None
     following = b"GET /next HTTP/1.1\r\nhost: h\r\n\r\n"
     gateway, _ = await _served([head, bytes(250_000), bytes(250_000), bytes(last), following] * 3)
     assert [(target, len(body)) for _, target, body in gateway.asked] == [(b"/long", 500_000 + last), (b"/next", 0)] * 3
+
+
+async def test_nothing_behind_a_body_that_became_too_large_is_a_request() -> None:
+    head = b"POST /large HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    rest = b"14\r\n" + bytes(20) + b"\r\n0\r\n\r\nGET /behind HTTP/1.1\r\nhost: h\r\n\r\n"
+    gateway, transport = await _served([head, rest], body_bytes_max=10)
+    assert transport.sent.startswith(b"HTTP/1.1 413 ")
+    assert transport.sent.count(b"HTTP/1.1 ") == 1
+    assert gateway.asked == []
 
 
 @pytest.mark.parametrize("method", ["FROBNICATE", "get", "PRI", "M-SEARCH", "PURGE", "x" * 64])
