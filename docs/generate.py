@@ -139,8 +139,9 @@ def _value(name: str, value: float) -> str:
 
 def command_tables() -> Iterator[tuple[str, str]]:
     """The arguments and options of each command, from the signature that `--help` is made of."""
-    from tenantry.cli.app import app
+    from tenantry.cli.app import make_app
 
+    app = make_app()
     commands = [(command, "") for command in app.registered_commands]
     for group in app.registered_groups:
         assert group.typer_instance is not None

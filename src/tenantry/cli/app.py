@@ -4,73 +4,73 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 import typer
 
 from tenantry.cli import output
-from tenantry.cli.audit import audit
-from tenantry.cli.backup import backup, restore
-from tenantry.cli.d1 import d1
-from tenantry.cli.deploy import deploy
-from tenantry.cli.dev import dev
-from tenantry.cli.doctor import doctor
-from tenantry.cli.init import init
-from tenantry.cli.keys import keys
-from tenantry.cli.kv import kv
-from tenantry.cli.logs import logs, tail
-from tenantry.cli.namespaces import namespaces
-from tenantry.cli.new import new
-from tenantry.cli.profiles import profiles
-from tenantry.cli.r2 import r2
-from tenantry.cli.secrets import secrets
-from tenantry.cli.serve import serve
-from tenantry.cli.tokens import tokens
-from tenantry.cli.workers import delete, rollback, versions
 from tenantry.errors import TenantryError
 
-__all__ = ["app", "main"]
+__all__ = ["main", "make_app"]
 
-app = typer.Typer(
-    name="tenantry",
-    help="Workers for Platforms on your own machines: a Worker, KV, R2 and D1 for every customer.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-app.command()(dev)
-app.command()(new)
-app.command()(init)
-app.command()(serve)
-app.command()(deploy)
-app.command()(rollback)
-app.command()(delete)
-app.command()(audit)
-app.command()(logs)
-app.command()(tail)
-app.add_typer(versions, name="versions")
-app.add_typer(secrets, name="secrets")
-app.add_typer(namespaces, name="namespaces")
-app.add_typer(kv, name="kv")
-app.add_typer(r2, name="r2")
-app.add_typer(d1, name="d1")
-app.add_typer(keys, name="keys")
-app.add_typer(tokens, name="tokens")
-app.add_typer(profiles, name="profiles")
-app.command()(backup)
-app.command()(restore)
-app.command()(doctor)
+_COMMANDS: Final = {
+    "dev": "dev",
+    "new": "new",
+    "init": "init",
+    "serve": "serve",
+    "deploy": "deploy",
+    "rollback": "workers",
+    "delete": "workers",
+    "audit": "audit",
+    "logs": "logs",
+    "tail": "logs",
+    "versions": "workers",
+    "secrets": "secrets",
+    "namespaces": "namespaces",
+    "kv": "kv",
+    "r2": "r2",
+    "d1": "d1",
+    "keys": "keys",
+    "tokens": "tokens",
+    "profiles": "profiles",
+    "backup": "backup",
+    "restore": "backup",
+    "doctor": "doctor",
+}
+"""Each command to the module that has it, under its name: a function, or a group of commands."""
 
 
-@app.callback()
+def make_app(words: Sequence[str] = ()) -> typer.Typer:
+    """The command line that `words` are for: the command that the first of them names, or all. The others' modules are
+    then not imported, which is half of the time that a short command takes."""
+    app = typer.Typer(
+        name="tenantry",
+        help="Workers for Platforms on your own machines: a Worker, KV, R2 and D1 for every customer.",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
+        command = getattr(import_module(f"tenantry.cli.{_COMMANDS[name]}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command()(command)
+    return app
+
+
 def _root() -> None:
     """Makes Typer take the first word as a command, however many there are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Exit status: 0 done, 1 it could not be done, 2 the command line is wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="tenantry")
+        make_app(words)(args=words, prog_name="tenantry")
     except TenantryError as error:
         # A mistake of the user's or a refusal of the platform: one line, no traceback.
         output.fail(" ".join(str(error).split()))
