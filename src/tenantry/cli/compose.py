@@ -7,7 +7,7 @@ import gc
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from tenantry.cli.machine import allow_open_files
+from tenantry.cli.machine import allow_open_files, keeping_everything
 from tenantry.cli.metrics import metrics_of
 from tenantry.cli.s3_directory import StoreDirectory
 from tenantry.cli.store import open_store
@@ -85,6 +85,8 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
     allow_open_files()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
+        start = stack.enter_context(ExitStack())
+        start.enter_context(keeping_everything())
         worker_log = WorkerLog()
         stack.callback(worker_log.close)
         store = open_store(settings.data, durable=durable, quotas=settings.quotas)
@@ -178,10 +180,11 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         s3 = S3Endpoint(StoreDirectory(store, r2, account.id), r2.bucket, domains=settings.s3_domains)
         s3_host = settings.s3_host or settings.host
         s3_port = await stack.enter_async_context(_listening(s3, s3_host, settings.s3_port, stop_seconds))
-        # What a start leaves behind lives as long as the process: the collector need not look at it again, and its
-        # pauses shrink from tens of milliseconds to what requests have made.
-        gc.collect()
+        # What a start leaves behind lives as long as the process, but for some two thousand objects that are not worth
+        # the search: the collector need not look at it again, and its pauses shrink from tens of milliseconds to what
+        # requests have made.
         gc.freeze()
+        start.close()
         # A request leaves some hundred objects and hardly ever a cycle: every tenth of them would start the collector.
         stack.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(_GC_YOUNG_MAX)

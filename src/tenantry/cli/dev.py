@@ -20,7 +20,7 @@ from tenantry.cli.banner import banner
 from tenantry.cli.client import Client
 from tenantry.cli.deploy import Deployed, deploy_project
 from tenantry.cli.devfile import Customer, remove_devfile, write_devfile
-from tenantry.cli.machine import check_port, data_folder
+from tenantry.cli.machine import check_port, data_folder, keeping_everything
 from tenantry.cli.provision import ensure_dispatch_namespace, fresh_access_key
 from tenantry.cli.signals import exit_on_signals, stop_on_signals
 from tenantry.cli.watch import affected, watch
@@ -88,7 +88,8 @@ def dev(
     """
     exit_on_signals()
     # Here, not above: the host is a lot to import, and `deploy` and `--help` need none of it.
-    from tenantry.cli import compose
+    with keeping_everything():
+        from tenantry.cli import compose
 
     platform = load_platform(folder)
     with data_folder(data) as held:

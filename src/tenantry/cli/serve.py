@@ -13,7 +13,7 @@ import typer
 import uvloop
 
 from tenantry.cli import output
-from tenantry.cli.machine import check_port, data_folder
+from tenantry.cli.machine import check_port, data_folder, keeping_everything
 from tenantry.cli.signals import exit_on_signals, stop_on_signals
 from tenantry.config.installation import load_installation
 from tenantry.config.platform import PlatformSettings
@@ -50,7 +50,8 @@ def serve(
     if not (settings.data / "control.db").is_file():
         raise ConfigError(f"{settings.data} is not the data folder of an installation: make one with tenantry init")
     # Here, not above: the host is a lot to import, and the other commands need none of it.
-    from tenantry.cli import compose
+    with keeping_everything():
+        from tenantry.cli import compose
 
     with data_folder(settings.data):
         check_port(settings.host, settings.port, "port")
