@@ -6,6 +6,8 @@
 They name a session of the store, which knows whose it is; what a token says beside that is for people who look. The key
 is made from the vault's, so that it is as secret as secrets are, and a rotation lets tokens under way be good to their
 end.
+
+What signs them is slow to import, and many platforms have no assets: it is imported with the first token.
 """
 
 from __future__ import annotations
@@ -14,10 +16,6 @@ import re
 import time
 from collections.abc import Callable
 from typing import Final, Literal
-
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
 
 from tenantry.control.limits import ASSET_TOKEN_CHARACTERS_MAX
 from tenantry.control.vault import Vault
@@ -40,12 +38,19 @@ class AssetTokens:
 
     def issue(self, kind: Kind, session_id: str, expires_at: int) -> str:
         """`expires_at` is in seconds since 1970."""
+        from joserfc import jwt
+        from joserfc.jwk import OctKey
+
         key_id, key = next(iter(self._vault.derived_keys(_PURPOSE).items()))
         claims = {"aud": kind, "sub": session_id, "exp": expires_at}
         return jwt.encode({"alg": _ALGORITHM, "kid": key_id}, claims, OctKey.import_key(key))
 
     def session_of_untrusted(self, kind: Kind, token: str) -> str | None:
         """The session that a token is for; None for one that is not ours, not of this kind, or too old."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import OctKey
+
         if len(token) > ASSET_TOKEN_CHARACTERS_MAX or not token.isascii():
             return None
         # All keys, whichever the token names: they are few.

@@ -107,7 +107,6 @@ Index(
     scripts.c.name,
     unique=True,
     sqlite_where=text("namespace_id IS NULL"),
-    postgresql_where=text("namespace_id IS NULL"),
 )
 Index(
     "scripts_user_name",
@@ -115,7 +114,6 @@ Index(
     scripts.c.name,
     unique=True,
     sqlite_where=text("namespace_id IS NOT NULL"),
-    postgresql_where=text("namespace_id IS NOT NULL"),
 )
 
 versions = Table(

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from awscrt import checksums as crt
-
 __all__ = ["CHECKSUM_BYTES", "FULL_OBJECT", "Checksum", "Digest", "digest_of", "hasher", "join_checksums"]
 
 CHECKSUM_BYTES: Final = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}
@@ -28,18 +26,24 @@ class Digest(Protocol):
 
 
 _Update = Callable[[bytes | bytearray | memoryview, int], int]
-_CRCS: Final[dict[str, tuple[_Update, int]]] = {
-    "crc32": (zlib.crc32, 4),
-    "crc32c": (crt.crc32c, 4),
-    "crc64nvme": (crt.crc64nvme, 8),
-}
+_CRCS: Final = frozenset({"crc32", "crc32c", "crc64nvme"})
+
+
+def _update_of(crc: str) -> _Update:
+    if crc == "crc32":
+        return zlib.crc32
+    # Here, not above: it is slow to load, and few bodies have these.
+    from awscrt import checksums
+
+    update: _Update = checksums.crc32c if crc == "crc32c" else checksums.crc64nvme
+    return update
 
 
 class _Crc:
     __slots__ = ("_size", "_update", "_value")
 
     def __init__(self, name: str) -> None:
-        self._update, self._size = _CRCS[name]
+        self._update, self._size = _update_of(name), CHECKSUM_BYTES[name]
         self._value = 0
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
@@ -79,6 +83,8 @@ def join_checksums(name: str, parts: Sequence[tuple[bytes, int]]) -> bytes:
     """The checksum of an object in parts, from (checksum, size) of each in order."""
     if name not in FULL_OBJECT:
         return digest_of(name, b"".join(checksum for checksum, _ in parts))
+    from awscrt import checksums as crt  # as in `_update_of`
+
     whole = 0
     for checksum, size in parts:
         whole = crt.combine_crc64nvme(whole, int.from_bytes(checksum, "big"), size)
