@@ -9,10 +9,10 @@ import pytest
 import structlog
 
 TESTS = Path(__file__).parent
-SHARED_PLATFORMS = {"acceptance": "platform", "clients/s3": "endpoint"}
+SHARED_PLATFORMS = {"acceptance": "platform", "clients": "platform", "clients/s3": "endpoint"}
 """Folder to the fixture that is the session's: one test process has all tests that use it, so that it is made once."""
 LONGEST = (
-    "clients/test_wrangler_workers.py",
+    "clients",
     "attacks at strict",
     "attacks at strict as nobody",
     "attacks at container",
@@ -34,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         groups[item.nodeid] = mark.args[0]
     rank = {group: number for number, group in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(groups[item.nodeid], len(rank)))  # the rest stays as it was shuffled
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A pytest that xdist does not know loses the groups, and nothing but time would tell."""
+    if getattr(session.config.option, "loadgroup", False):  # set in a test process of xdist
+        lost = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if lost:
+            raise pytest.UsageError(f"this xdist does not group tests under this pytest: {lost[0]} has no group")
 
 
 def _group_of(item: pytest.Item) -> str:
