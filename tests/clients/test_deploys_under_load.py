@@ -69,6 +69,7 @@ def load_on(url: str) -> Iterator[Load]:
             visit.result()
 
 
+@pytest.mark.usefixtures("front_afterwards")
 def test_no_visitor_sees_a_deploy_a_split_a_rollback_or_a_deletion(newest: Any, platform: Any, tmp_path: Any) -> None:
     project = platform.write_project(tmp_path, {"name": "front"}, ENTRY)
 

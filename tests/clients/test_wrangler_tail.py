@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SOURCE = """
 from workers import WorkerEntrypoint, Response
 
@@ -19,6 +21,7 @@ class Default(WorkerEntrypoint):
 """
 
 
+@pytest.mark.usefixtures("front_afterwards")
 def test_what_a_worker_prints_is_tailed(newest: Any, platform: Any, tmp_path: Path) -> None:
     project = platform.write_project(tmp_path / "project", {"name": "front"}, SOURCE)
     newest("deploy", cwd=project)

@@ -136,6 +136,7 @@ def test_a_user_worker_of_files_only(wrangler: Any, platform: Any, tmp_path: Pat
     assert known.status_code == 304
 
 
+@pytest.mark.usefixtures("front_afterwards")
 def test_a_worker_with_files_and_code(newest: Any, platform: Any, tmp_path: Path) -> None:
     """The Worker that gets the visitors' requests, so that they reach it without a dispatcher."""
     source = (
