@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,8 @@ class Installation:
         return httpx.get(self.control + path, headers={"Authorization": f"Bearer {self.token}"})
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+@contextmanager
+def running(tmp_path: Path) -> Iterator[Installation]:
     folder = tmp_path / "installation"
     made = subprocess.run(
         [PROGRAM, "init", str(folder), "--gateway-worker", "front"],
@@ -111,6 +112,22 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """With `front` deployed, for tests that leave it running."""
+    folder = tmp_path_factory.mktemp("shared")
+    with running(folder) as shared:
+        deploy_front(shared, folder)
+        yield shared
+
+
+@pytest.fixture
+def own_installation(tmp_path: Path) -> Iterator[Installation]:
+    """One that the test may end."""
+    with running(tmp_path) as own:
+        yield own
+
+
 def deploy_front(installation: Installation, tmp_path: Path) -> None:
     project = tmp_path / "front"
     project.mkdir()
@@ -119,8 +136,7 @@ def deploy_front(installation: Installation, tmp_path: Path) -> None:
     installation.run("deploy", str(project))
 
 
-def test_requests_prove_who_they_are_from(installation: Installation, tmp_path: Path) -> None:
-    deploy_front(installation, tmp_path)
+def test_requests_prove_who_they_are_from(installation: Installation) -> None:
     key = installation.run("keys", "create", "user1")
     url = installation.gateway
 
@@ -135,38 +151,43 @@ def test_requests_prove_who_they_are_from(installation: Installation, tmp_path: 
     assert httpx.get(url, headers={"Authorization": f"Bearer {key}"}).status_code == 401
 
 
-def test_what_operators_watch(installation: Installation, tmp_path: Path) -> None:
+def test_what_operators_watch(installation: Installation) -> None:
     assert httpx.get(installation.control + "/healthz").json()["status"] == "ok"
     assert httpx.get(installation.control + "/readyz").status_code == 200
     assert httpx.get(installation.control + "/metrics").status_code == 401
 
+    def metrics() -> dict[str, float]:
+        lines = installation.asking("/metrics").text.splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    before = metrics()
     assert httpx.get(installation.gateway).status_code == 401
-    text = installation.asking("/metrics").text
-    assert 'tenantry_requests_total{status="4xx"} 1.0' in text
-    assert 'tenantry_request_seconds_bucket{le="+Inf"} 1.0' in text
-    assert "tenantry_workers 0.0" in text
-    assert "process_resident_memory_bytes" in text
+    after = metrics()
+    for counted in ('tenantry_requests_total{status="4xx"}', 'tenantry_request_seconds_bucket{le="+Inf"}'):
+        assert after[counted] == before.get(counted, 0) + 1
+    assert after["tenantry_workers"] == 1
+    assert after["process_resident_memory_bytes"] > 0
 
 
-def test_what_workers_say_is_kept_and_steers_no_terminal(installation: Installation, tmp_path: Path) -> None:
-    deploy_front(installation, tmp_path)
+def test_what_workers_say_is_kept_and_steers_no_terminal(own_installation: Installation, tmp_path: Path) -> None:
+    deploy_front(own_installation, tmp_path)
     secret = subprocess.run(
         [PROGRAM, "secrets", "put", "front", "SECRET"],
-        env=environment(TENANTRY_URL=installation.control, TENANTRY_TOKEN=installation.token),
+        env=environment(TENANTRY_URL=own_installation.control, TENANTRY_TOKEN=own_installation.token),
         input="canary-secret",
         capture_output=True,
         text=True,
         check=False,
     )
     assert secret.returncode == 0, secret.stderr
-    key = installation.run("keys", "create", "user1")
+    key = own_installation.run("keys", "create", "user1")
 
     def ask(path: str) -> int:
-        return httpx.get(installation.gateway + path, headers={"Authorization": f"Bearer {key}"}).status_code
+        return httpx.get(own_installation.gateway + path, headers={"Authorization": f"Bearer {key}"}).status_code
 
     assert ask("/silent") == 200
     assert ask("/loud?password=canary") == 500
-    while not (found := installation.run("logs", "front")):
+    while not (found := own_installation.run("logs", "front")):
         pass
     assert "[front] GET" in found
     assert "/loud - exception" in found
@@ -175,13 +196,13 @@ def test_what_workers_say_is_kept_and_steers_no_terminal(installation: Installat
     assert "entry.py" in found
     assert "silent" not in found
     assert "canary" not in found
-    (entry,) = json.loads(installation.run("logs", "--json", "--outcome", "exception"))
+    (entry,) = json.loads(own_installation.run("logs", "--json", "--outcome", "exception"))
     assert entry["exceptions"][0]["name"] == "ValueError"
-    assert installation.run("logs", "--outcome", "exceededCpu") == ""
+    assert own_installation.run("logs", "--outcome", "exceededCpu") == ""
 
     tail = subprocess.Popen(
         [PROGRAM, "tail", "front"],
-        env=environment(TENANTRY_URL=installation.control, TENANTRY_TOKEN=installation.token),
+        env=environment(TENANTRY_URL=own_installation.control, TENANTRY_TOKEN=own_installation.token),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -199,31 +220,31 @@ def test_what_workers_say_is_kept_and_steers_no_terminal(installation: Installat
         tail.kill()
         tail.communicate()
 
-    installation.process.kill()
-    installation.process.wait()
-    data = installation.folder / "data"
+    own_installation.process.kill()
+    own_installation.process.wait()
+    data = own_installation.folder / "data"
     for path in data.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert b"canary" not in content, path
-            assert installation.token.rpartition("_")[2].encode() not in content, path
+            assert own_installation.token.rpartition("_")[2].encode() not in content, path
     ring = LogRing(data / "logs" / "logs.sqlite", 1_000_000, 3600)
     assert len(ring.find(LogQuery(outcome="exception"), 10)[0]) == 2
     ring.close()
 
 
-async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation, tmp_path: Path) -> None:
+async def test_a_stop_loses_nothing_that_is_in_flight(own_installation: Installation, tmp_path: Path) -> None:
     """Clients come through a balancer, which sends no more once the platform says that it is not ready. What it has
     sent is answered, also what takes until long after the port is closed."""
-    await asyncio.to_thread(deploy_front, installation, tmp_path)
-    key = await asyncio.to_thread(installation.run, "keys", "create", "user1")
+    await asyncio.to_thread(deploy_front, own_installation, tmp_path)
+    key = await asyncio.to_thread(own_installation.run, "keys", "create", "user1")
     is_ready = True
     answered = 0
     asked_of_each = asyncio.Semaphore(0)
 
     async def ask(http: httpx.AsyncClient, path: str) -> None:
         nonlocal answered
-        response = await http.get(installation.gateway + path)
+        response = await http.get(own_installation.gateway + path)
         assert response.json()["user"] == "user1"
         answered += 1
 
@@ -235,14 +256,14 @@ async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation
     async def balancer(http: httpx.AsyncClient) -> None:
         nonlocal is_ready
         while is_ready:
-            is_ready = (await http.get(installation.control + "/readyz")).status_code == 200
+            is_ready = (await http.get(own_installation.control + "/readyz")).status_code == 200
         # The port closes only behind the notice: this one is on its way when it does, and takes longer.
         await ask(http, f"/long?{NOTICE_SECONDS + 1}")
 
     async def operator() -> None:
         for _ in range(40):
             await asked_of_each.acquire()
-        installation.process.send_signal(signal.SIGTERM)
+        own_installation.process.send_signal(signal.SIGTERM)
 
     async with (
         asyncio.timeout(60),
@@ -254,7 +275,7 @@ async def test_a_stop_loses_nothing_that_is_in_flight(installation: Installation
         for _ in range(20):
             group.create_task(client(http))
     assert answered > 40
-    assert await asyncio.to_thread(installation.process.wait, 30) == 0
+    assert await asyncio.to_thread(own_installation.process.wait, 30) == 0
 
 
 def test_a_folder_without_an_installation_is_not_served(tmp_path: Path) -> None:

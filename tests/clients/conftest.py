@@ -258,6 +258,11 @@ class Wrangler:
     token: str | None = None
     """None: the admin's."""
 
+    @property
+    def is_newest(self) -> bool:
+        """What only reads, which all versions do with the same requests, is asked of this one alone."""
+        return self.node == _newest_node()
+
     def command(self, *arguments: str) -> list[str]:
         plain = [self.node, *NODE_OPTIONS, str(self.script), *arguments]
         if not self.closed:

@@ -69,32 +69,47 @@ def load_on(url: str) -> Iterator[Load]:
             visit.result()
 
 
+def put(platform: Any, script: str, mark: str) -> httpx.Response:
+    """A deploy: of `script`, below the account's Workers, each part of which is to say `mark`."""
+    document = {
+        "main_module": "entry.py",
+        "compatibility_date": "2026-01-15",
+        "compatibility_flags": ["python_workers"],
+        "bindings": [
+            {"name": "MARK", "type": "plain_text", "text": mark},
+            {"name": "SECRET", "type": "secret_text", "text": f"secret {mark}"},
+        ],
+    }
+    modules = {"entry.py": ENTRY.replace("MARKER", mark), "part.py": f"MARK = {mark!r}\n"}
+    with platform.api() as api:
+        return api.put(
+            f"/workers/{script}",
+            data={"metadata": json.dumps(document)},
+            files=[(name, (name, text, "text/x-python")) for name, text in modules.items()],
+        ).raise_for_status()
+
+
 @pytest.mark.usefixtures("front_afterwards")
-def test_no_visitor_sees_a_deploy_a_split_a_rollback_or_a_deletion(newest: Any, platform: Any, tmp_path: Any) -> None:
-    project = platform.write_project(tmp_path, {"name": "front"}, ENTRY)
+def test_no_visitor_sees_a_deploy_a_split_a_rollback_or_a_deletion(platform: Any) -> None:
+    """With the requests that wrangler sends, and without wrangler, whose starts the visitors would only wait for."""
+    front = "/workers/scripts/front"
 
-    def write(mark: str) -> None:
-        platform.write_project(tmp_path, {"name": "front", "vars": {"MARK": mark}}, ENTRY.replace("MARKER", mark))
-        (tmp_path / "src" / "part.py").write_text(f"MARK = {mark!r}\n")
+    def share(**percentages: float) -> None:
+        versions = [{"version_id": ids[mark], "percentage": part} for mark, part in percentages.items()]
+        api.post(f"{front}/deployments", json={"strategy": "percentage", "versions": versions}).raise_for_status()
 
-    def versions() -> list[str]:
-        with platform.api() as api:
-            found = api.get("/workers/scripts/front/versions").json()["result"]["items"]
-        return [version["id"] for version in found]
-
-    write("one")
-    newest("deploy", cwd=project)
-    with load_on(platform.about["gateway"]) as load:
-        write("two")
-        newest("deploy", cwd=project)
+    put(platform, "scripts/front", "one")
+    with platform.api() as api, load_on(platform.about["gateway"]) as load:
+        put(platform, "scripts/front", "two")
         load.wait_more()
-        two, one = versions()[:2]
-        newest("versions", "deploy", f"{one}@90", f"{two}@10", "-y", cwd=project)
+        found = api.get(f"{front}/versions").json()["result"]["items"]
+        ids = {"two": found[0]["id"], "one": found[1]["id"]}
+        share(one=90, two=10)
         load.wait_more(200)
-        newest("rollback", one, "-y", cwd=project)
+        share(one=100)
         load.wait_more()
         before = len(load.answers)
-        newest("delete", "--force", cwd=project)
+        api.delete(front, params={"force": "true"}).raise_for_status()
         load.wait_more()
 
     assert {text for status, text in load.answers[:before]} == {"one one one", "two two two"}
@@ -110,37 +125,19 @@ def test_a_deploy_that_was_killed_and_repeated_is_as_if_it_had_run_once(own_plat
     moments = random.Random(seed)
     own_platform.start()
 
-    def put(number: int) -> httpx.Response:
-        bindings = [
-            {"name": "MARK", "type": "plain_text", "text": str(number)},
-            {"name": "SECRET", "type": "secret_text", "text": f"s{number}"},
-        ]
-        document = {
-            "main_module": "entry.py",
-            "compatibility_date": "2026-01-15",
-            "compatibility_flags": ["python_workers"],
-            "bindings": bindings,
-        }
-        modules = {"entry.py": ENTRY.replace("MARKER", str(number)), "part.py": f"MARK = {number}\n"}
-        with own_platform.api() as api:
-            return api.put(
-                "/workers/dispatch/namespaces/customers/scripts/w",
-                data={"metadata": json.dumps(document)},
-                files=[(name, (name, text, "text/x-python")) for name, text in modules.items()],
-            )
-
-    assert put(0).status_code == 200
+    script = "dispatch/namespaces/customers/scripts/w"
+    put(own_platform, script, "0")
     for number in range(1, KILLS + 1):
         killer = threading.Timer(moments.uniform(0, 0.25), own_platform.kill)
         killer.start()
         with suppress(httpx.HTTPError):
-            put(number)
+            put(own_platform, script, str(number))
         killer.join()
         own_platform.start()
         survived = own_platform.get("/customers/w").text
         assert survived in {f"{number - 1} {number - 1} {number - 1}", f"{number} {number} {number}"}
 
-        assert put(number).status_code == 200
+        put(own_platform, script, str(number))
 
         assert own_platform.get("/customers/w").text == f"{number} {number} {number}"
         with own_platform.api() as api:

@@ -43,7 +43,8 @@ def test_the_life_of_a_database(newest: Any, platform: Any, tmp_path: Path) -> N
 
     info = newest("d1", "time-travel", "info", "wrangler-d1", "--json", cwd=project).text
     bookmark = json.loads(info[info.index("{") :])["bookmark"]
-    newest("d1", "execute", "wrangler-d1", "--remote", "-y", "--command", "DELETE FROM t", cwd=project)
+    with platform.api() as api:
+        api.post(f"/d1/database/{database}/query", json={"sql": "DELETE FROM t"}).raise_for_status()
     newest("d1", "time-travel", "restore", "wrangler-d1", "--bookmark", bookmark, "--json", cwd=project)
 
     newest("d1", "export", "wrangler-d1", "--remote", "--output", "out.sql", cwd=project)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def test_namespaces_keys_and_bulk(newest: Any, tmp_path: Path) -> None:
+def test_namespaces_keys_and_bulk(newest: Any, platform: Any, tmp_path: Path) -> None:
     created = newest("kv", "namespace", "create", "wrangler-kv").text
     namespace = re.findall(r"[0-9a-f]{32}", created)[-1]
     where = ("--namespace-id", namespace, "--remote")
@@ -29,4 +29,5 @@ def test_namespaces_keys_and_bulk(newest: Any, tmp_path: Path) -> None:
     newest("kv", "key", "delete", "k2", *where)
     assert namespace in newest("kv", "namespace", "list").text
     newest("kv", "namespace", "delete", "--namespace-id", namespace, "--skip-confirmation")
-    assert namespace not in newest("kv", "namespace", "list").text
+    with platform.api() as api:
+        assert namespace not in api.get("/storage/kv/namespaces", params={"per_page": 100}).text

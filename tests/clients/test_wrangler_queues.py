@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def test_queues_are_made_listed_and_deleted(newest: Any) -> None:
+def test_queues_are_made_listed_and_deleted(newest: Any, platform: Any) -> None:
     newest("queues", "create", "wrangler-queue")
     assert "wrangler-queue" in newest("queues", "list").text
     newest("queues", "delete", "wrangler-queue")
-    assert "wrangler-queue" not in newest("queues", "list").text
+    with platform.api() as api:
+        assert "wrangler-queue" not in api.get("/queues").text

@@ -53,19 +53,21 @@ def test_the_life_of_a_worker(wrangler: Any, platform: Any, tmp_path: Path) -> N
 
     wrangler("versions", "deploy", f"{second}@90", f"{third}@10", "-y", cwd=project)
     assert deployed(platform, "app") == [(second, 90), (third, 10)]
-    status = str(wrangler("deployments", "status", cwd=project))
-    assert f"(90%) {second}" in status
-    assert f"(10%) {third}" in status
+    if wrangler.is_newest:
+        status = str(wrangler("deployments", "status", cwd=project))
+        assert f"(90%) {second}" in status
+        assert f"(10%) {third}" in status
 
     wrangler("rollback", first, "--message", "it broke", "-y", cwd=project)
     assert deployed(platform, "app") == [(first, 100)]
-    listed = str(wrangler("deployments", "list", cwd=project))
-    assert listed.index(second) < listed.rindex(first)
-    assert "it broke" in listed
-    assert "Rollback" in listed
-    versions = str(wrangler("versions", "list", cwd=project))
-    assert all(version in versions for version in (first, second, third))
-    assert "t3" in versions
+    if wrangler.is_newest:
+        listed = str(wrangler("deployments", "list", cwd=project))
+        assert listed.index(second) < listed.rindex(first)
+        assert "it broke" in listed
+        assert "Rollback" in listed
+        versions = str(wrangler("versions", "list", cwd=project))
+        assert all(version in versions for version in (first, second, third))
+        assert "t3" in versions
 
     wrangler("delete", "--force", cwd=project)
     with platform.api() as api:

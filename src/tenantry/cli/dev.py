@@ -87,10 +87,6 @@ def dev(
       tenantry dev my-worker --data scratch --port 9000 --control-port 9001 --s3-port 9002
     """
     exit_on_signals()
-    # Here, not above: the host is a lot to import, and `deploy` and `--help` need none of it.
-    with keeping_everything():
-        from tenantry.cli import compose
-
     platform = load_platform(folder)
     with data_folder(data) as held:
         remove_devfile(held)
@@ -117,6 +113,10 @@ def dev(
             kv=platform.kv,
             quotas=platform.quotas,
         )
+        # Here, not above: the host is a lot to import, and `deploy` and `--help` need none of it.
+        with keeping_everything():
+            from tenantry.cli import compose
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(platform, settings, compose.running))
 

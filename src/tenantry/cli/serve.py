@@ -49,15 +49,15 @@ def serve(
     settings = load_installation(config, os.environ)
     if not (settings.data / "control.db").is_file():
         raise ConfigError(f"{settings.data} is not the data folder of an installation: make one with tenantry init")
-    # Here, not above: the host is a lot to import, and the other commands need none of it.
-    with keeping_everything():
-        from tenantry.cli import compose
-
     with data_folder(settings.data):
         check_port(settings.host, settings.port, "port")
         check_port(settings.control_host or settings.host, settings.control_port, "control_port")
         check_port(settings.s3_host or settings.host, settings.s3_port, "s3_port")
         check_port(settings.control_host or settings.host, settings.tail_port, "tail_port")
+        # Here, not above: the host is a lot to import, and the other commands need none of it.
+        with keeping_everything():
+            from tenantry.cli import compose
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(settings, compose.serving))
 

@@ -41,19 +41,18 @@ def test_what_people_type(endpoint: Any, s3: Any, bucket: str, tmp_path: Path) -
     (site / "big.bin").write_bytes(os.urandom(9 * 1024 * 1024))  # above the CLI's threshold for parts
     environment = endpoint.environment(tmp_path)
 
-    def aws(*commands: list[str]) -> list[str]:
-        return run([sys.executable, "-c", DRIVER, json.dumps(commands)], environment, tmp_path).split("\0")
-
-    run(["aws", "s3", "cp", "-", f"s3://{bucket}/stream"], environment, tmp_path, stdin=b"from a pipe")
-    _, listed, _, url, head, _ = aws(
+    commands = [
+        ["s3", "cp", "-", f"s3://{bucket}/stream"],
         ["s3", "sync", "site", f"s3://{bucket}/site/"],
         ["s3", "ls", f"s3://{bucket}", "--recursive"],
         ["s3", "sync", f"s3://{bucket}/site/", "back"],
         ["s3", "presign", f"s3://{bucket}/stream"],
         ["s3api", "head-object", "--bucket", bucket, "--key", "stream", "--checksum-mode", "ENABLED"],
-    )
+    ]
+    driver = [sys.executable, "-c", DRIVER, json.dumps(commands)]
+    _, _, listed, _, url, head, _ = run(driver, environment, tmp_path, stdin=b"from a pipe").split("\0")
     streamed = httpx.get(url.strip()).content
-    aws(["s3", "rm", f"s3://{bucket}/", "--recursive"])
+    run(["aws", "s3", "rm", f"s3://{bucket}/", "--recursive"], environment, tmp_path)
 
     assert [line.split(maxsplit=3)[3] for line in listed.splitlines()] == [
         "site/big.bin",
