@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from tenantry.cli import output
+from tenantry.cli.machine import keeping_everything
 from tenantry.errors import ConfigError
 
 __all__ = ["init"]
@@ -51,8 +52,6 @@ def init(
         raise ConfigError(
             f"--gateway-worker {gateway_worker!r} is not the name of a Worker: letters, digits, '-' and '_'"
         )
-    from tenantry.cli.store import open_store
-
     data = folder / "data"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +62,10 @@ def init(
         _write_settings(folder / _FILE, _SETTINGS.format(worker=gateway_worker))
     except OSError as error:
         raise ConfigError(f"{folder}: cannot hold an installation: {error.strerror}") from error
+    # Here, not above: it is a lot to import, and a refusal needs none of it.
+    with keeping_everything():
+        from tenantry.cli.store import open_store
+
     store = open_store(data)
     try:
         account = store.accounts.default()
