@@ -24,8 +24,10 @@ def old_sdk() -> Path:
     with (INSTALLED / "cloudflare.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not (folder / "cloudflare").exists():
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-            done = subprocess.run([*command, f"cloudflare=={OLD}"], capture_output=True, text=True)
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+            done = subprocess.run(
+                [*command, "--target", str(folder), f"cloudflare=={OLD}"], capture_output=True, text=True
+            )
             if done.returncode != 0:
                 pytest.skip(f"cloudflare {OLD} cannot be installed from PyPI here: {done.stderr.strip()[-300:]}")
     return folder
