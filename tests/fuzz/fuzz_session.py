@@ -35,6 +35,7 @@ from tenantry.wire.frames import FrameKind, encode_frame
 from tenantry.wire.limits import (
     CREDIT_BYTES_MAX,
     DATA_BYTES_MAX,
+    LOG_WINDOW_BYTES,
     PAYLOAD_PART_BYTES,
 )
 
@@ -162,6 +163,9 @@ class _Pair:
 
     def _log(self, side: Side, peer: Side) -> None:
         side.session.log(self.choices.byte(), "info", "a line\ud800"[: self.choices.byte() & 7])
+        if side.log_owed and self.choices.byte() & 1:
+            side.session.grant_log(side.log_owed)
+            side.log_owed = 0
 
     def _ask(self, side: Side, peer: Side) -> None:
         number = self.choices.byte()
@@ -240,7 +244,10 @@ class _Pair:
         elif kind == FrameKind.ABORT:
             body = pack("forged")
         elif kind == FrameKind.LOG:
-            body = pack(("info", "forged"))
+            body = pack(("info", "forged" * self.choices.one((1, 10_000))))
+        elif kind in (FrameKind.LOG_CREDIT, FrameKind.LOG_LOST):
+            number = 0 if near else number
+            body = pack(self.choices.one((1, 1000, LOG_WINDOW_BYTES, LOG_WINDOW_BYTES + 1, 0, -1)))
         elif kind in (FrameKind.CALL_PART, FrameKind.RESULT_PART):
             body = bytes(PAYLOAD_PART_BYTES if near == 4 else near)
         elif kind == FrameKind.DATA or near == 5:

@@ -11,6 +11,7 @@ from tenantry.wire.events import (
     Capability,
     Event,
     Import,
+    LogLost,
     LogReceived,
     StreamAborted,
     StreamCredited,
@@ -47,6 +48,7 @@ class Side:
         """How each call of this side was answered: "open", or "over"."""
         self.held: list[Import] = []
         self.sent: list[StreamExport] = []
+        self.log_owed = 0
         self.seen: list[tuple[object, ...]] = []
         """Everything that came, in a form that can be compared."""
         self._pieces = pieces
@@ -105,7 +107,11 @@ class Side:
                 assert not event.stream.live
                 self.seen.append(("abort", event.stream.identifier, event.reason))
             case LogReceived():
+                self.log_owed += event.size
                 self.seen.append(("log", event.call, event.level, event.message))
+            case LogLost():
+                assert event.count > 0
+                self.seen.append(("logs lost", event.call, event.count))
 
     def _take(self, capabilities: list[Capability]) -> None:
         for capability in capabilities:

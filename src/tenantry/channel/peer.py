@@ -27,6 +27,7 @@ from tenantry.wire.events import (
     Capability,
     Import,
     InvocationKind,
+    LogLost,
     LogReceived,
     PeerError,
     StreamAborted,
@@ -52,8 +53,6 @@ _SHARED_READ_BYTES_MIN: Final = 192
 """Where others have something to say too, it brings so much less."""
 _WRITE_AT_ONCE_BYTES: Final = 16 * 1024
 """A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
-_LOG_BACKLOG_BYTES_MAX: Final = 4 * MIB
-"""Logs are lost while more than this waits to be written."""
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long a peer that cannot be written to any more is still listened to."""
 _HIGH_WATER_BYTES: Final = 2 * MIB
@@ -87,6 +86,8 @@ class Handler(Protocol):
         """The source of a stream raised, in `read` or in `aclose`, what the peer is not told."""
 
     def log_received(self, event: LogReceived) -> None: ...
+
+    def logs_lost(self, event: LogLost) -> None: ...
 
     def closed(self, error: Exception | None) -> None:
         """The last call of all. `error` is None when the other end closed."""
@@ -125,7 +126,6 @@ class Peer:
         self._writing = False
         self._broken = False
         self._read_bytes = _READ_BYTES_FIRST
-        self._log_backlog_bytes = 0
         self.is_closed = False
         self.windows = 0
         """Streams of the peer that are being read here: they share what may be under way."""
@@ -199,10 +199,14 @@ class Peer:
             self._after()
 
     def log(self, call: int, level: str, message: str) -> None:
-        """Lost when too much waits to be written: a log never ends what it tells of."""
-        if not self.is_closed and self._log_backlog_bytes + len(self._unsent) < _LOG_BACKLOG_BYTES_MAX:
-            self._log_backlog_bytes += len(message)
+        """Lost when the peer has not granted room for it."""
+        if not self.is_closed:
             self.session.log(call, level, message)
+            self._after()
+
+    def grant_log(self, size: int) -> None:
+        if not self.is_closed:
+            self.session.grant_log(size)
             self._after()
 
     def flush(self) -> None:
@@ -406,6 +410,7 @@ class Peer:
         StreamEnded: _ended,
         StreamAborted: _aborted,
         LogReceived: lambda self, event: self._handler.log_received(event),
+        LogLost: lambda self, event: self._handler.logs_lost(event),
     }
 
     # Writing -------------------------------------------------------------------------------------------------------
@@ -450,7 +455,6 @@ class Peer:
         if self.is_closed or not self.session.has_output:
             return
         data = self.session.take_outbox()
-        self._log_backlog_bytes = 0
         if self._broken:
             return
         if self._unsent:

@@ -22,7 +22,7 @@ from tenantry.errors import ProtocolError, TenantryError
 from tenantry.host.limits import COMPILE_SECONDS_MAX, COMPILE_SOURCE_BYTES_MAX
 from tenantry.host.runtime import Runtime
 from tenantry.wire.assignment import WORKER_ROOT, Compilation, encode_assignment
-from tenantry.wire.events import CallReceived, InvocationKind, LogReceived, StreamExport, StubExport
+from tenantry.wire.events import CallReceived, InvocationKind, LogLost, LogReceived, StreamExport, StubExport
 from tenantry.wire.values import decode_untrusted, encode
 
 __all__ = ["BytecodeCache"]
@@ -98,6 +98,8 @@ class _Silent:
     def stream_failed(self, export: StreamExport, error: BaseException) -> None: ...
 
     def log_received(self, event: LogReceived) -> None: ...
+
+    def logs_lost(self, event: LogLost) -> None: ...
 
     def closed(self, error: Exception | None) -> None: ...
 

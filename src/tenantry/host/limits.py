@@ -45,12 +45,11 @@ SERVICE_CALLS_MAX: Final = 32
 
 LOG_BYTES_MAX: Final = 256 * 1024
 """Log text of one invocation, or of LOG_SECONDS outside of any. Cloudflare: 256 KB."""
-LOG_EVENT_BYTES: Final = 64
-"""What an event counts for beyond its text: to show one costs more than its bytes."""
 LOG_SECONDS: Final = 60.0
-LOG_BYTES_PER_SECOND: Final = 512 * 1024
-LOG_BURST_BYTES: Final = 4 * 1024 * 1024
-"""And of one Worker, whatever it is asked: text and events as above. What comes faster is lost. Ours."""
+LOG_BYTES_PER_SECOND: Final = 256 * 1024
+LOG_BURST_BYTES: Final = 512 * 1024
+"""And of one Worker, whatever it is asked, beyond what its processes may say unasked (`LOG_WINDOW_BYTES`). What comes
+faster is lost. Ours."""
 KEPT_PER_SECOND_MAX: Final = 20
 """Invocations of one Worker that ended well, said nothing, and are kept because its `observability` asks for it."""
 ATTENDED_PER_SECOND_MAX: Final = 200

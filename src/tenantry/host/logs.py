@@ -38,14 +38,13 @@ class LogRate:
         self._at = 0.0
         self._told_at = float("-inf")
 
-    def admit(self, size: int, now: float) -> bool:
-        """Whether so much more may be logged, at `now` of the loop's clock."""
+    def take(self, size: int, now: float) -> int:
+        """How much of `size` may be logged, at `now` of the loop's clock. It is gone from the bucket then."""
         self._room_bytes = min(self._room_bytes + (now - self._at) * LOG_BYTES_PER_SECOND, LOG_BURST_BYTES)
         self._at = now
-        if size > self._room_bytes:
-            return False
-        self._room_bytes -= size
-        return True
+        taken = min(size, int(self._room_bytes))
+        self._room_bytes -= taken
+        return taken
 
     def may_tell(self, now: float) -> bool:
         """Whether to say that something was left out: once a second."""

@@ -23,21 +23,19 @@ from tenantry.errors import (
 from tenantry.host.admission import Admission
 from tenantry.host.allowance import DEFAULT_ALLOWANCE, Allowance
 from tenantry.host.eager import begin
-from tenantry.host.invocation import Invocation, LogAllowance
+from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
-    DEPTH_MAX,
-    LOG_BYTES_MAX,
-    LOG_EVENT_BYTES,
-    LOG_SECONDS,
     MEMORY_BLANK_BYTES_MAX,
     REFUSED_CALLS_MAX,
     UNPAID_CPU_SECONDS_PER_INVOCATION,
     UNPAID_CPU_SHARE,
     WAIT_UNTIL_SECONDS_MAX,
 )
-from tenantry.host.logs import LogRate, LogSink, emit
+from tenantry.host.log_intake import LogIntake
+from tenantry.host.logs import LogRate, LogSink
 from tenantry.host.redaction import redactor
-from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
+from tenantry.host.remote_stub import RemoteStub
+from tenantry.host.targets import GONE, Reply, Target, Thing
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.host.traces import Recorder, TraceHub
 from tenantry.streams import ByteStream, is_byte_stream
@@ -48,6 +46,7 @@ from tenantry.wire.events import (
     Capability,
     Import,
     InvocationKind,
+    LogLost,
     LogReceived,
     PeerError,
     StreamExport,
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerProcess", "memory_exceeded", "memory_words"]
 
 _log = structlog.get_logger()
-_LEVELS = frozenset({"debug", "log", "info", "warn", "error"})
 
 
 class WorkerProcess:
@@ -136,10 +134,8 @@ class WorkerProcess:
         """Those of them whose task has not begun: if it never does, what they carried is given back."""
         self._refused = 0
         """Calls that were refused since the last invocation began."""
-        self._stray_log = LogAllowance()
-        self._log_sink = log_sink
-        self._log_rate = log_rate or LogRate()
         self._redact = redactor(worker)
+        self._log = LogIntake(self, log_sink, log_rate or LogRate(), traces, self._redact)
         self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_closed = on_closed
@@ -524,51 +520,22 @@ class WorkerProcess:
 
     def log_received(self, event: LogReceived) -> None:
         self._hear()
-        level = event.level if event.level in _LEVELS else "log"
-        invocation = self.invocations.get(event.call)
-        if invocation is not None:
-            allowance = invocation.log
-        else:
-            # What it says outside of invocations: while it starts, or behind an answer. So much a minute, and no more.
-            allowance = self._stray_log
-            if self.loop.time() - allowance.since > LOG_SECONDS:
-                allowance = self._stray_log = LogAllowance(self.loop.time())
-        room = LOG_BYTES_MAX - allowance.used_bytes
-        if room <= 0:
-            return
-        size = len(event.message.encode("utf-8", "replace")) + LOG_EVENT_BYTES
-        now = self.loop.time()
-        if not self._log_rate.admit(min(size, room), now):
-            if self._log_rate.may_tell(now):
-                self._note(invocation, "warn", "Log rate limit exceeded: more than 512 KiB a second; the rest is lost.")
-            return
-        message = event.message if self._redact is None else self._redact(event.message)
-        allowance.used_bytes += size
-        if allowance.used_bytes < LOG_BYTES_MAX:
-            self._note(invocation, level, message)
-            return
-        self._note(invocation, level, message[:room])
-        self._note(
-            invocation, "warn", "Log size limit exceeded: more than 256 KiB in one invocation; the rest is lost."
-        )
+        self._log.receive(event)
 
-    def _note(self, invocation: Invocation | None, level: str, message: str) -> None:
-        recorder = None if invocation is None else self.recorder_of(invocation)
-        if recorder is not None:
-            recorder.log(level, message)
-        elif self._traces is not None:
-            self._traces.said(self.worker, level, message)
-        self.emit(level, message)
+    def logs_lost(self, event: LogLost) -> None:
+        self._hear()
+        self._log.lost(event)
 
     def emit(self, level: str, message: str) -> None:
         """Send a line to the Worker's log."""
-        emit(self._log_sink, self.worker, level, message)
+        self._log.say(level, message)
 
     def closed(self, error: Exception | None) -> None:
         if error is not None:
             _log.warning("a worker broke the protocol", worker=self.worker.name, reason=str(error))
         if self.proxy is not None:
             self.proxy.close()
+        self._log.close()
         if self.process.was_out_of_memory():  # it grew from one look to the next
             for invocation in self.invocations.values():
                 invocation.failure = memory_exceeded()
@@ -618,44 +585,3 @@ def memory_exceeded() -> InvocationError:
 def memory_words(allowance: Allowance) -> str:
     """What the Worker's log says of it, whoever has ended the process."""
     return f"Worker exceeded memory limit: more than {allowance.memory_bytes // MIB} MiB. Its process was ended."
-
-
-class RemoteStub:
-    """Something that a worker process passed on and that another may call: a function, or an object with methods."""
-
-    def __init__(self, process: WorkerProcess, imported: Import, terms: Terms) -> None:
-        self._terms = terms
-        self.process = process
-        self.imported = imported
-        self._references = 0
-
-    async def call(
-        self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]
-    ) -> Reply:
-        if not self.imported.live or self.process.peer.is_closed:
-            return await GONE.call(invocation, kind, method, payload, things)
-        if invocation.depth >= DEPTH_MAX:
-            await close_streams(things)
-            raise LimitExceeded(f"Workers may call one another {DEPTH_MAX} deep.")
-        return await self.process.invoke(
-            InvocationKind.RPC,
-            method,
-            payload,
-            things,
-            invocation.depth + 1,
-            self.imported.identifier,
-            self._terms,
-            invocation,
-        )
-
-    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
-        process.serve_now(invocation, call)
-        return True
-
-    def exported(self) -> None:
-        self._references += 1
-
-    def released(self) -> None:
-        self._references -= 1
-        if self._references == 0:
-            self.process.peer.release(self.imported)

@@ -22,6 +22,7 @@ from tenantry.wire.assignment import WORKER_ROOT, encode_assignment
 from tenantry.wire.events import (
     CallReceived,
     InvocationKind,
+    LogLost,
     LogReceived,
     PeerError,
     StreamExport,
@@ -128,5 +129,7 @@ class _Log:
     def log_received(self, event: LogReceived) -> None:
         if event.level == "error":
             self.text = self._redact(event.message)[:TRIAL_LOG_CHARACTERS_MAX]
+
+    def logs_lost(self, event: LogLost) -> None: ...
 
     def closed(self, error: Exception | None) -> None: ...

@@ -15,7 +15,7 @@ from typing import Final
 
 from tenantry.channel import Peer
 from tenantry.wire.assignment import Compilation
-from tenantry.wire.events import CallReceived, LogReceived, StreamExport, StubExport
+from tenantry.wire.events import CallReceived, LogLost, LogReceived, StreamExport, StubExport
 from tenantry.wire.values import encode
 
 __all__ = ["Compiler"]
@@ -49,6 +49,9 @@ class Compiler:
 
     def log_received(self, event: LogReceived) -> None:
         """The host logs nothing here."""
+
+    def logs_lost(self, event: LogLost) -> None:
+        """Nor loses any of it."""
 
     def closed(self, error: Exception | None) -> None:
         os._exit(0)

@@ -30,7 +30,7 @@ from tenantry.wire.assignment import (
     decode_assignment,
     encode_assignment,
 )
-from tenantry.wire.events import CallReceived, InvocationKind, LogReceived, StreamExport, StubExport
+from tenantry.wire.events import CallReceived, InvocationKind, LogLost, LogReceived, StreamExport, StubExport
 from tenantry.wire.values import RequestValue, decode_untrusted, encode
 
 __all__ = ["rehearse"]
@@ -184,5 +184,7 @@ class _Host:
 
     def log_received(self, event: LogReceived) -> None:
         raise AssertionError(event.message)
+
+    def logs_lost(self, event: LogLost) -> None: ...
 
     def closed(self, error: Exception | None) -> None: ...

@@ -18,6 +18,7 @@ __all__ = [
     "CallReturned",
     "Import",
     "InvocationKind",
+    "LogLost",
     "LogReceived",
     "PeerError",
     "StreamAborted",
@@ -165,11 +166,20 @@ class StreamAborted(msgspec.Struct, eq=False):
 
 
 class LogReceived(msgspec.Struct, eq=False):
-    """Something the code of an invocation printed, logged or raised. `call` is the invocation, or 0."""
+    """Something the code of an invocation printed, logged or raised. `call` is the invocation, or 0. `size` is what it
+    took of the log's window."""
 
     call: int
     level: str
     message: str
+    size: int
+
+
+class LogLost(msgspec.Struct, eq=False):
+    """So many events did not fit into the log's window. `call` is the invocation of the last of them, or 0."""
+
+    call: int
+    count: int
 
 
 Event = (
@@ -183,4 +193,5 @@ Event = (
     | StreamEnded
     | StreamAborted
     | LogReceived
+    | LogLost
 )

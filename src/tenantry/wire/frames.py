@@ -44,6 +44,8 @@ class FrameKind(IntEnum):
     LOG = 12
     CALL_PART = 13
     RESULT_PART = 14
+    LOG_CREDIT = 15
+    LOG_LOST = 16
 
 
 def encode_frame(kind: int, identifier: int, body: bytes = b"") -> bytes:

@@ -35,6 +35,13 @@ STREAM_WINDOW_BYTES_MIN: Final = 32 * KIB
 CREDIT_BYTES_MAX: Final = 64 * MIB
 """Credit outstanding on one stream; a peer that grants more is broken."""
 
+LOG_WINDOW_BYTES: Final = 512 * KIB
+"""What a side may log before the other one has granted more. What does not fit is lost: a log holds nobody up."""
+LOG_RESERVE_BYTES: Final = 64 * KIB
+"""And beyond that, of level `error`: a flood of prints must not take away the traceback that ends it."""
+LOG_EVENT_BYTES: Final = 64
+"""What a log event counts for beyond its body: to show one costs more than its bytes."""
+
 CALLS_MAX: Final = 8192
 """Calls in progress in one direction."""
 

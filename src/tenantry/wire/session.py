@@ -32,6 +32,7 @@ from tenantry.errors import ProtocolError
 from tenantry.wire.bodies import (
     decode_call,
     decode_error,
+    decode_integer,
     decode_log,
     decode_result,
     encode_error,
@@ -50,6 +51,7 @@ from tenantry.wire.events import (
     Event,
     Import,
     InvocationKind,
+    LogLost,
     LogReceived,
     PeerError,
     StreamExport,
@@ -60,6 +62,9 @@ from tenantry.wire.flow import Flow
 from tenantry.wire.frames import FrameDecoder, FrameKind, encode_frame
 from tenantry.wire.limits import (
     CALLS_MAX,
+    LOG_EVENT_BYTES,
+    LOG_RESERVE_BYTES,
+    LOG_WINDOW_BYTES,
     METHOD_CHARACTERS_MAX,
     PAYLOAD_BYTES_MAX,
     PAYLOAD_PART_BYTES,
@@ -81,6 +86,11 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _log_floor(level: str) -> int:
+    """Where the room for logs of a level ends."""
+    return -LOG_RESERVE_BYTES if level == "error" else 0
 
 
 class _Invocation(Scope):
@@ -111,6 +121,9 @@ class Session(Flow):
         self._outgoing: dict[int, _Invocation] = {}
         self._incoming: dict[int, _Invocation] = {}
         self._pending = PendingPayloads()
+        self._log_room_bytes = self._log_window_bytes = LOG_WINDOW_BYTES
+        """What this side may still log, and the peer."""
+        self._logs_lost = self._log_lost_call = 0
 
     # What this side does -------------------------------------------------------------------------------------------
 
@@ -193,7 +206,21 @@ class Session(Flow):
             self._outbox.append(encode_frame(FrameKind.CANCEL, call))
 
     def log(self, call: int, level: str, message: str) -> None:
-        self._outbox.append(encode_frame(FrameKind.LOG, call, encode_log(level, message)))
+        """Lost when the peer has not granted room for it: then the peer learns how many were."""
+        if self._log_room_bytes <= _log_floor(level):
+            self._logs_lost += 1
+            self._log_lost_call = call
+            return
+        body = encode_log(level, message)
+        self._log_room_bytes -= len(body) + LOG_EVENT_BYTES
+        self._outbox.append(encode_frame(FrameKind.LOG, call, body))
+
+    def grant_log(self, size: int) -> None:
+        """Let the peer log `size` bytes more: no more than what its events have taken."""
+        assert size > 0, "room only grows"
+        self._log_window_bytes += size
+        assert self._log_window_bytes <= LOG_WINDOW_BYTES, "more room than a peer accepts"
+        self._outbox.append(encode_frame(FrameKind.LOG_CREDIT, 0, pack(size)))
 
     def close(self) -> tuple[list[StubExport | StreamExport], list[Import]]:
         """The channel is gone. All that was live on it, which is now dead."""
@@ -294,7 +321,26 @@ class Session(Flow):
 
     def _receive_log(self, call: int, body: bytes, events: list[Event]) -> None:
         message = read_untrusted(decode_log, body)
-        events.append(LogReceived(call, message.level, message.message))
+        if self._log_window_bytes <= _log_floor(message.level):
+            raise ProtocolError("a log that there was no room for")
+        size = len(body) + LOG_EVENT_BYTES
+        self._log_window_bytes -= size
+        events.append(LogReceived(call, message.level, message.message, size))
+
+    def _receive_log_credit(self, identifier: int, body: bytes, events: list[Event]) -> None:
+        size = read_untrusted(decode_integer, body)
+        if identifier or size <= 0 or self._log_room_bytes + size > LOG_WINDOW_BYTES:
+            raise ProtocolError("room for logs out of bounds")
+        self._log_room_bytes += size
+        if self._logs_lost and self._log_room_bytes > 0:
+            self._outbox.append(encode_frame(FrameKind.LOG_LOST, self._log_lost_call, pack(self._logs_lost)))
+            self._logs_lost = 0
+
+    def _receive_log_lost(self, call: int, body: bytes, events: list[Event]) -> None:
+        count = read_untrusted(decode_integer, body)
+        if count <= 0:
+            raise ProtocolError("no log at all that was lost")
+        events.append(LogLost(call, count))
 
     def _receive_call_part(self, call: int, body: bytes, events: list[Event]) -> None:
         if call <= self._last_call_received:
@@ -338,4 +384,6 @@ _RECEIVERS: Final[dict[int, Callable[[Session, int, bytes, list[Event]], None]]]
     FrameKind.LOG: Session._receive_log,
     FrameKind.CALL_PART: Session._receive_call_part,
     FrameKind.RESULT_PART: Session._receive_result_part,
+    FrameKind.LOG_CREDIT: Session._receive_log_credit,
+    FrameKind.LOG_LOST: Session._receive_log_lost,
 }

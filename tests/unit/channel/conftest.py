@@ -11,7 +11,7 @@ from typing import Any
 import pytest_asyncio
 
 from tenantry.channel import Peer
-from tenantry.wire.events import CallReceived, InvocationKind, LogReceived, StreamExport, StubExport
+from tenantry.wire.events import CallReceived, InvocationKind, LogLost, LogReceived, StreamExport, StubExport
 
 
 class Owner:
@@ -23,6 +23,7 @@ class Owner:
         self.over: list[Any] = []
         self.failed: list[BaseException] = []
         self.logs: list[LogReceived] = []
+        self.lost = 0
         self.invocations_closed: list[int] = []
         self.error: Exception | None = None
         self.ended = asyncio.Event()
@@ -45,6 +46,9 @@ class Owner:
 
     def stream_failed(self, export: StreamExport, error: BaseException) -> None:
         self.failed.append(error)
+
+    def logs_lost(self, event: LogLost) -> None:
+        self.lost += event.count
 
     def log_received(self, event: LogReceived) -> None:
         self.logs.append(event)

@@ -12,6 +12,7 @@ from tenantry.channel import ChannelClosed
 from tenantry.errors import ProtocolError
 from tenantry.wire.events import InvocationKind, PeerError, StreamExport, StubExport
 from tenantry.wire.frames import FrameKind, encode_frame
+from tenantry.wire.limits import LOG_WINDOW_BYTES
 
 MIB = 1024 * 1024
 
@@ -139,7 +140,16 @@ async def test_logs_are_lost_rather_than_ending_who_writes_them(ends: Any) -> No
     future, call = await ends.call()
     ends.there.result(call.call, b"")
     await future
-    assert 10 < len(ends.at_there.logs) < 200
+    heard = sum(event.size for event in ends.at_there.logs)
+    assert LOG_WINDOW_BYTES <= heard < LOG_WINDOW_BYTES + 65 * 1024
+
+    ends.there.grant_log(heard)
+    while not ends.at_there.lost:
+        await asyncio.sleep(0)
+    assert len(ends.at_there.logs) + ends.at_there.lost == 3000
+    ends.here.log(0, "log", "heard again")
+    while ends.at_there.logs[-1].message != "heard again":
+        await asyncio.sleep(0)
 
 
 async def test_tiny_frames_are_read_in_smaller_helpings(ends: Any) -> None:

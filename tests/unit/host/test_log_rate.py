@@ -8,18 +8,17 @@ from tenantry.host.logs import LogRate
 
 def test_a_burst_and_then_so_much_a_second() -> None:
     rate = LogRate()
-    assert rate.admit(LOG_BURST_BYTES, 1000.0)
-    assert not rate.admit(1, 1000.0)
-    assert rate.admit(LOG_BYTES_PER_SECOND // 2, 1000.5)
-    assert not rate.admit(LOG_BYTES_PER_SECOND // 2, 1000.75)
-    assert rate.admit(LOG_BYTES_PER_SECOND // 4, 1000.75)
+    assert rate.take(LOG_BURST_BYTES, 1000.0) == LOG_BURST_BYTES
+    assert rate.take(1, 1000.0) == 0
+    assert rate.take(LOG_BYTES_PER_SECOND, 1000.5) == LOG_BYTES_PER_SECOND // 2
+    assert rate.take(1000, 1000.75) == 1000
+    assert rate.take(LOG_BYTES_PER_SECOND, 1000.75) == LOG_BYTES_PER_SECOND // 4 - 1000
 
 
 def test_what_was_not_said_is_saved_up_to_a_burst() -> None:
     rate = LogRate()
-    assert rate.admit(LOG_BURST_BYTES, 1000.0)
-    assert not rate.admit(LOG_BURST_BYTES + 1, 1_000_000.0)
-    assert rate.admit(LOG_BURST_BYTES, 1_000_000.0)
+    assert rate.take(LOG_BURST_BYTES, 1000.0) == LOG_BURST_BYTES
+    assert rate.take(2 * LOG_BURST_BYTES, 1_000_000.0) == LOG_BURST_BYTES
 
 
 def test_what_is_left_out_is_told_once_a_second() -> None:

@@ -15,6 +15,8 @@ from tenantry.wire.events import (
     CallReturned,
     Import,
     InvocationKind,
+    LogLost,
+    LogReceived,
     PeerError,
     StreamCredited,
     StreamData,
@@ -31,6 +33,9 @@ from tenantry.wire.limits import (
     DATA_BYTES_MAX,
     ERROR_TEXT_CHARACTERS_MAX,
     EXPORTS_MAX,
+    LOG_EVENT_BYTES,
+    LOG_RESERVE_BYTES,
+    LOG_WINDOW_BYTES,
     METHOD_CHARACTERS_MAX,
     PAYLOAD_BYTES_MAX,
     PAYLOAD_PART_BYTES,
@@ -152,6 +157,30 @@ def test_a_stream_sends_as_much_as_was_asked_for(pair: Pair) -> None:
     pair.b.credit(stream, 1)
     pair.b.release(stream)
     assert not pair.b.has_output
+
+
+def test_logs_are_taken_while_there_is_room_and_what_was_lost_is_told_once_there_is_again(pair: Pair) -> None:
+    for _ in range(200):
+        pair.a.log(0, "log", "x" * 10_000)
+    sizes = [event.size for event in pair.to_b()]
+    assert all(size > 10_000 + LOG_EVENT_BYTES for size in sizes)
+    assert sum(sizes[:-1]) < LOG_WINDOW_BYTES <= sum(sizes)
+
+    for _ in range(200):
+        pair.a.log(7, "error", "x" * 10_000)  # a traceback has a reserve of its own
+    sizes += [event.size for event in pair.to_b()]
+    assert sum(sizes[:-1]) < LOG_WINDOW_BYTES + LOG_RESERVE_BYTES <= sum(sizes)
+
+    pair.a.log(9, "log", "lost")
+    pair.b.grant_log(sum(sizes))
+    assert pair.to_a() == []
+    (lost,) = pair.to_b()
+    assert isinstance(lost, LogLost)
+    assert (lost.call, lost.count) == (9, 401 - len(sizes))
+    pair.a.log(0, "log", "heard")
+    (heard,) = pair.to_b()
+    assert isinstance(heard, LogReceived)
+    assert heard.message == "heard"
 
 
 def test_a_stream_that_was_handed_back_is_the_very_object_and_what_was_asked_of_it_is_void(pair: Pair) -> None:
@@ -452,6 +481,13 @@ VIOLATIONS = {
     "a log that cannot be read": frame(FrameKind.LOG, 0, ("info",)),
     "a log with a long level": frame(FrameKind.LOG, 0, (TEXT_TOO_LONG, "")),
     "a log with a long message": frame(FrameKind.LOG, 0, ("", TEXT_TOO_LONG)),
+    "logs that there is no room for": frame(FrameKind.LOG, 0, ("log", "x" * 60_000)) * 10,
+    "errors that there is no room for": frame(FrameKind.LOG, 0, ("error", "x" * 60_000)) * 12,
+    "room for logs of a call": frame(FrameKind.LOG_CREDIT, 1, 1),
+    "room for logs that were not made": frame(FrameKind.LOG_CREDIT, 0, 1),
+    "no room for logs": frame(FrameKind.LOG_CREDIT, 0, 0),
+    "room for logs that cannot be read": frame(FrameKind.LOG_CREDIT, 0, "1"),
+    "no log that was lost": frame(FrameKind.LOG_LOST, 0, 0),
     "an empty part": frame(FrameKind.CALL_PART, 2),
     "a small part": frame(FrameKind.CALL_PART, 2, b"x"),
     "a large part": frame(FrameKind.CALL_PART, 2, PART + b"x"),

@@ -25,6 +25,7 @@ from tenantry.wire.events import (
     Event,
     Import,
     InvocationKind,
+    LogLost,
     LogReceived,
     PeerError,
     StreamAborted,
@@ -94,6 +95,7 @@ class Side:
         self.sent: dict[int, Sent] = {}  # by tag
         self.held: dict[int, Held] = {}  # by tag
         self.logged: list[tuple[int, str, str]] = []
+        self.log_owed = 0
 
     def flush(self) -> None:
         self.wire += self.session.take_outbox()
@@ -211,8 +213,20 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(at=sides, message=st.text(max_size=5))
     def log(self, at: int, message: str) -> None:
-        self.sides[at].session.log(0, "info", message)
-        self.sides[at].logged.append((0, "info", message.encode("utf-8", "replace").decode()))
+        """Now and then more than there is room for."""
+        text, count = message.encode("utf-8", "replace").decode(), 1
+        if text.startswith("0"):
+            text, count = text.ljust(60_000), 20
+        for _ in range(count):
+            self.sides[at].session.log(0, "info", text)
+            self.sides[at].logged.append((0, "info", text))
+
+    @rule(at=sides)
+    def grant_log(self, at: int) -> None:
+        side = self.sides[at]
+        if side.log_owed:
+            side.session.grant_log(side.log_owed)
+            side.log_owed = 0
 
     # Streams ---------------------------------------------------------------------------------------------------------
 
@@ -319,6 +333,9 @@ class Sessions(RuleBasedStateMachine):
                 assert (held.sent.over, event.reason) == ("aborted", "it broke off")
             case LogReceived():
                 assert (event.call, event.level, event.message) == peer.logged.pop(0)
+                side.log_owed += event.size
+            case LogLost():
+                del peer.logged[: event.count]
 
     def answer(self, side: Side, number: int) -> Call:
         made = side.made[number]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["BucketFolder", "sync_directory", "sync_file"]
+__all__ = ["INDEX_NAME", "BucketFolder", "sync_directory", "sync_file"]
 
+INDEX_NAME: Final = "index.sqlite"
 _BODY_NAME: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -39,7 +40,7 @@ class BucketFolder:
 
     @property
     def index(self) -> Path:
-        return self.root / "index.sqlite"
+        return self.root / INDEX_NAME
 
     @property
     def staging(self) -> Path:
