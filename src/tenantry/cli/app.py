@@ -43,7 +43,7 @@ _COMMANDS: Final = {
 
 def make_app(words: Sequence[str] = ()) -> typer.Typer:
     """The command line that `words` are for: the command that the first of them names, or all. The others' modules are
-    then not imported, which is half of the time that a short command takes."""
+    then not imported, which is a third of the time that a short command takes."""
     app = typer.Typer(
         name="tenantry",
         help="Workers for Platforms on your own machines: a Worker, KV, R2 and D1 for every customer.",
