@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
@@ -62,8 +64,18 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
     return app
 
 
-def _root() -> None:
-    """Makes Typer take the first word as a command, however many there are."""
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tenantry {version('tenantry')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+# Without a callback Typer would not take the first word as a command where there is one command only.
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
-from tenantry.cli.app import make_app
+from tenantry.cli.app import main, make_app
 
 
 def test_a_command_is_there_without_the_others() -> None:
@@ -18,3 +20,11 @@ def test_words_that_name_no_command_are_judged_among_all(words: list[str]) -> No
 
     assert {"kv", "r2", "d1"} <= {group.name for group in app.registered_groups}
     assert len(app.registered_commands) > 3
+
+
+def test_it_says_which_one_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"tenantry {version('tenantry')}, Python ")
