@@ -36,6 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(groups[item.nodeid], len(rank)))  # the rest stays as it was shuffled
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """xdist reads its groups from node ids that it writes itself; where pytest no longer lets it, nothing else says so."""
+    if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not see the groups of the tests: each fixture would be made twice")
+
+
 def _group_of(item: pytest.Item) -> str:
     module = item.path.relative_to(TESTS)
     folder = module.parent.as_posix()
