@@ -32,7 +32,8 @@ from tenantry.errors import InvocationError, StreamError
 from tenantry.host import Answer, Host, LogEvent, PythonRuntime
 from tenantry.host.invocation import Invocation
 from tenantry.host.pool import WorkerPool
-from tenantry.host.process import RemoteStub, WorkerProcess
+from tenantry.host.process import WorkerProcess
+from tenantry.host.remote_stub import RemoteStub
 from tenantry.host.runtime import python_policy
 from tenantry.sandbox import Zygote
 from tenantry.sandbox.process import SandboxedProcess

@@ -24,6 +24,9 @@ EVENT_CHARACTERS: Final = 256
 """What an event counts beside its message, so that empty ones are bounded too."""
 
 _LINES_AT_ONCE: Final = 32
+_BATCH_SECONDS: Final = 0.02
+"""What comes within it is written together: to wake a thread for each line would make the loop share the interpreter
+for each line, too."""
 
 _CYAN: Final = "\x1b[36m"
 _PLAIN: Final = "\x1b[0m"
@@ -51,7 +54,8 @@ class WorkerLog:
                 return
             self._pending.append(event)
             self._pending_characters += len(event.message) + EVENT_CHARACTERS
-            self._changed.notify()
+            if len(self._pending) == 1:  # else the thread is awake, or about to be
+                self._changed.notify()
 
     def close(self, seconds_max: float = 2.0) -> None:
         with self._changed:
@@ -63,8 +67,8 @@ class WorkerLog:
         pace = Pace()
         while True:
             with self._changed:
-                while not self._pending and not self._closing:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._pending or self._closing)
+                self._changed.wait_for(lambda: self._closing, _BATCH_SECONDS)
                 events, self._pending = self._pending, deque()
                 self._pending_characters = 0
                 lost, self._lost = self._lost, 0

@@ -25,7 +25,6 @@ from tenantry.host.allowance import DEFAULT_ALLOWANCE, Allowance
 from tenantry.host.eager import begin
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
-    DEPTH_MAX,
     MEMORY_BLANK_BYTES_MAX,
     REFUSED_CALLS_MAX,
     UNPAID_CPU_SECONDS_PER_INVOCATION,
@@ -35,7 +34,8 @@ from tenantry.host.limits import (
 from tenantry.host.log_intake import LogIntake
 from tenantry.host.logs import LogRate, LogSink
 from tenantry.host.redaction import redactor
-from tenantry.host.targets import GONE, Reply, Target, Thing, close_streams
+from tenantry.host.remote_stub import RemoteStub
+from tenantry.host.targets import GONE, Reply, Target, Thing
 from tenantry.host.terms import NO_TERMS, Terms
 from tenantry.host.traces import Recorder, TraceHub
 from tenantry.streams import ByteStream, is_byte_stream
@@ -585,44 +585,3 @@ def memory_exceeded() -> InvocationError:
 def memory_words(allowance: Allowance) -> str:
     """What the Worker's log says of it, whoever has ended the process."""
     return f"Worker exceeded memory limit: more than {allowance.memory_bytes // MIB} MiB. Its process was ended."
-
-
-class RemoteStub:
-    """Something that a worker process passed on and that another may call: a function, or an object with methods."""
-
-    def __init__(self, process: WorkerProcess, imported: Import, terms: Terms) -> None:
-        self._terms = terms
-        self.process = process
-        self.imported = imported
-        self._references = 0
-
-    async def call(
-        self, invocation: Invocation, kind: InvocationKind, method: str, payload: bytes, things: list[Thing]
-    ) -> Reply:
-        if not self.imported.live or self.process.peer.is_closed:
-            return await GONE.call(invocation, kind, method, payload, things)
-        if invocation.depth >= DEPTH_MAX:
-            await close_streams(things)
-            raise LimitExceeded(f"Workers may call one another {DEPTH_MAX} deep.")
-        return await self.process.invoke(
-            InvocationKind.RPC,
-            method,
-            payload,
-            things,
-            invocation.depth + 1,
-            self.imported.identifier,
-            self._terms,
-            invocation,
-        )
-
-    def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
-        process.serve_now(invocation, call)
-        return True
-
-    def exported(self) -> None:
-        self._references += 1
-
-    def released(self) -> None:
-        self._references -= 1
-        if self._references == 0:
-            self.process.peer.release(self.imported)
