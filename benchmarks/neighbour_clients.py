@@ -40,7 +40,7 @@ async def _get(connection: socket.socket, habit: str, buffer: memoryview) -> Non
     """A request that closes its connection at its end: then an answer needs no parsing."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(connection, f"GET /{habit} HTTP/1.1\r\nHost: loud\r\nConnection: close\r\n\r\n".encode())
-    while await loop.sock_recv_into(connection, buffer):  # noqa: ASYNC110 - turns are given to the others, nothing is waited for
+    while await loop.sock_recv_into(connection, buffer):  # noqa: ASYNC110 - it waits for nothing
         await asyncio.sleep(0)  # what is there already is had without waiting, and the others would never get to read
 
 

@@ -178,10 +178,10 @@ async def clock_turned_on(arena: Arena, attacker: Attacker, _attack: Attack) -> 
     task = asyncio.ensure_future(_answered(arena, attacker))
     try:
         async with asyncio.timeout(None):
-            for _ in range(1500):
+            for _ in range(7500):
                 if task.done():
                     return task.result()
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.001)
                 if arena.pids(attacker):
                     skip(2.0)  # small steps: what is due in between happens in its order
         return "! the host did not end it"

@@ -15,6 +15,8 @@ from cloudflare import APIStatusError, AsyncCloudflare
 
 from tenantry.cli.compose import _listening
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 class D1:
     """One database."""
@@ -76,7 +78,12 @@ def _local(url: str) -> str:
     return urlsplit(url).path
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def d1(control: Any) -> D1:
     return D1(control, (await control.call("POST", "/d1/database", json={"name": "shop"})).json()["result"])
 
@@ -374,15 +381,18 @@ async def open_http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def sdk(control: Any) -> AsyncIterator[AsyncCloudflare]:
-    async with _listening(control.app, "127.0.0.1", 0, 5.0) as port:
-        client = AsyncCloudflare(api_token=control.token, base_url=f"http://127.0.0.1:{port}/client/v4", max_retries=0)
+async def sdk(own_control: Any) -> AsyncIterator[AsyncCloudflare]:
+    async with _listening(own_control.app, "127.0.0.1", 0, 5.0) as port:
+        client = AsyncCloudflare(
+            api_token=own_control.token, base_url=f"http://127.0.0.1:{port}/client/v4", max_retries=0
+        )
         yield client
         await client.close()
 
 
-async def test_with_the_sdk(control: Any, sdk: AsyncCloudflare, open_http: httpx.AsyncClient) -> None:
-    account: Any = {"account_id": control.account}
+@pytest.mark.asyncio(loop_scope="function")
+async def test_with_the_sdk(own_control: Any, sdk: AsyncCloudflare, open_http: httpx.AsyncClient) -> None:
+    account: Any = {"account_id": own_control.account}
     for name in ("one", "two", "three"):
         await sdk.d1.database.create(name=name, **account)
     listed = [database async for database in sdk.d1.database.list(per_page=2, **account)]

@@ -17,6 +17,12 @@ from tenantry.control.store import Store
 from tenantry.control.vault import Vault
 
 HEAD = "multipart/form-data; boundary=xyz"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def control(emptied_control: Any) -> Any:
+    return emptied_control
 
 
 async def test_a_deploy_is_answered_with_what_both_clients_read(control: Any) -> None:
@@ -34,7 +40,9 @@ async def test_a_deploy_is_answered_with_what_both_clients_read(control: Any) ->
     assert (control.bundles.folder(worker.bundle) / "lib/a.py").is_file()
 
 
-async def test_an_answered_deploy_is_there_after_a_restart(control: Any) -> None:
+@pytest.mark.asyncio(loop_scope="function")
+async def test_an_answered_deploy_is_there_after_a_restart(own_control: Any) -> None:
+    control = own_control
     await control.deploy("w")
     await control.call("POST", "/workers/dispatch/namespaces", json={"name": "bindings"})
     await control.deploy("w", "bindings", {"entry.py": b"other"})

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
 
 from tenantry.control import BundleStore, Store, Vault, create_app
 from tenantry.control.scopes import Scope
@@ -52,12 +51,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store.close()
 
 
-# A key is the rest of a path, with slashes: schemathesis makes none that it then thinks fit to send.
 def test_no_call_is_answered_with_a_fault_of_ours(served: Any) -> None:
-    operations = [found.ok() for found in served.get_all_operations()]
-    assert len(operations) > 80
+    described = [found.ok() for found in served.get_all_operations()]
+    # A key is the rest of a path, with slashes: schemathesis makes none that it thinks fit to send, for seconds.
+    operations = [operation for operation in described if not operation.path.endswith("/objects/{key}")]
+    assert len(described) - 3 == len(operations) > 80
     envelopes = 0
-    unreachable: set[str] = set()
 
     for operation in operations:
         # A test of its own for each, for hypothesis to shrink what it finds.
@@ -73,10 +72,6 @@ def test_no_call_is_answered_with_a_fault_of_ours(served: Any) -> None:
                 assert set(body) >= {"success", "errors", "messages", "result"}
                 assert body["success"] is (response.status_code < 400)
 
-        try:
-            check()
-        except Unsatisfiable:
-            unreachable.add(operation.path)
+        check()
 
     assert envelopes > len(operations)
-    assert all(path.endswith("/objects/{key}") for path in unreachable), unreachable

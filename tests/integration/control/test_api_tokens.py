@@ -57,6 +57,7 @@ async def test_a_tokens_life(control: Any) -> None:
         assert (response.status_code, response.json()["errors"][0]["code"]) == (404, 1003)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("group", "resource", "scope"),
     [
@@ -68,8 +69,9 @@ async def test_a_tokens_life(control: Any) -> None:
     ],
 )
 async def test_a_policy_becomes_a_scope(
-    control: Any, group: str, resource: str | None, scope: tuple[Scope, str]
+    emptied_control: Any, group: str, resource: str | None, scope: tuple[Scope, str]
 ) -> None:
+    control = emptied_control
     made = await make(control, policies=policies(control, group, resource))
     token = control.store.tokens.verify_untrusted(made["value"])
     assert (token.scope, token.resource) == scope
@@ -81,6 +83,7 @@ async def test_a_policy_becomes_a_scope(
     assert own["name"] == next(each["name"] for each in groups if each["id"] == group)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -128,7 +131,8 @@ async def test_a_policy_becomes_a_scope(
     ],
     ids=str,
 )
-async def test_a_token_that_cannot_be_made(control: Any, change: dict[str, Any], words: str) -> None:
+async def test_a_token_that_cannot_be_made(emptied_control: Any, change: dict[str, Any], words: str) -> None:
+    control = emptied_control
     response = await control.call("POST", "/tokens", json={"name": "ci", "policies": policies(control), **change})
     assert response.status_code == 400
     assert words in response.json()["errors"][0]["message"]
