@@ -18,6 +18,7 @@ def prepare():
 def run(channel, assignment):
     order = json.loads(assignment)
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long  # some give an address, of which an int is half
 
     def syscall(name, *arguments):
         """A raw system call, past everything that Python or glibc would say."""
