@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -383,11 +384,23 @@ class Connection(asyncio.Protocol):
         else:
             self._resume()
 
+    def _has_left(self) -> bool:
+        """Whether the client has closed its side of a connection that is not being read, where nobody would notice.
+
+        Not if what it sent before is more than the kernel takes: then it cannot be known.
+        """
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def look(self, now: float) -> None:
-        """Once in a while: has the client kept us waiting for too long?"""
+        """Once in a while: is the client still there, and has it kept us waiting for too long?"""
         if self._lingers_until is not None:
             if now >= self._lingers_until:
                 self.abort()
+            return
+        if self._paused and not self._transport.is_closing() and self._has_left():
+            self.abort()
             return
         unsent = self._transport.get_write_buffer_size()
         if not unsent:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tenantry.gateway import Gateway, listening
+from tenantry.gateway.limits import READ_AHEAD_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,6 +71,19 @@ async def test_a_client_that_leaves_stops_the_worker(site: Any) -> None:
     connection = await site.connect()
     await connection.send(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n")
     await site.wait_log("waiting")
+    connection.close()
+    await site.wait_log("told to stop")
+    await until(lambda: idle(site))
+
+
+async def test_a_client_that_leaves_an_upload_that_nobody_reads_stops_the_worker(site: Any) -> None:
+    site.deploy(WORKER)
+    connection = await site.connect()
+    await connection.send(
+        b"POST /wait HTTP/1.1\r\nhost: h\r\ncontent-length: 100000000\r\n\r\n" + bytes(READ_AHEAD_BYTES)
+    )
+    await site.wait_log("waiting")
+    await connection.send(bytes(20_000))
     connection.close()
     await site.wait_log("told to stop")
     await until(lambda: idle(site))
