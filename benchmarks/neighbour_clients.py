@@ -29,7 +29,7 @@ async def _ask_for_ever(address: tuple[str, int], habit: str, buffer: memoryview
     while True:
         with socket.socket() as connection, suppress(OSError):
             connection.setblocking(False)
-            # When this process is ended, what it has not sent is not tried for minutes: the platform learns that it left.
+            # When this process ends, what it has not sent is not tried for minutes: the platform learns that it left.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await loop.sock_connect(connection, address)
             if habit == "never_read":
