@@ -31,7 +31,7 @@ from tenantry.gateway import Gateway, listening
 from tenantry.host import BytecodeCache, Host, PythonRuntime
 from tenantry.host.runtime import python_policy
 from tenantry.s3 import S3Endpoint
-from tenantry.sandbox import CgroupTree, take_short_turns
+from tenantry.sandbox import CgroupTree
 from tenantry.services import ServiceSettings
 from tenantry.services.assets import AssetStore
 from tenantry.services.installed import InstalledServices
@@ -191,7 +191,6 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
         stack.callback(gc.unfreeze)
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(_SWITCH_SECONDS)
-        take_short_turns()
         watch.serving = True
         yield RunningPlatform(
             gateway_url=_url(settings.host, gateway_port),

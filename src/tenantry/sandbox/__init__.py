@@ -14,7 +14,6 @@ from __future__ import annotations
 from tenantry.sandbox.cgroups import CgroupTree
 from tenantry.sandbox.layers import Layer
 from tenantry.sandbox.policy import Isolation, ResourceLimits, SandboxPolicy, check_bundle_name
-from tenantry.sandbox.priority import take_short_turns
 from tenantry.sandbox.process import SandboxedProcess
 from tenantry.sandbox.zygote import Zygote
 
@@ -27,5 +26,4 @@ __all__ = [
     "SandboxedProcess",
     "Zygote",
     "check_bundle_name",
-    "take_short_turns",
 ]
