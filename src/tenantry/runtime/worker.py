@@ -10,6 +10,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -107,6 +108,8 @@ class Worker:
         self._thread = get_ident()
         self._invocations: dict[int, Invocation] = {}
         self._export_owners: dict[int, Invocation] = {}
+        self._described: dict[tuple[str, str, int, int], str] = {}
+        """What a traceback says of a place in the tenant's code."""
         self._entry: Any = None  # whatever the SDK found in the main module
         self._failure: PeerError | None = None
         self._tasks = TaskStarter(loop)
@@ -317,11 +320,35 @@ class Worker:
         self.log(current_call(), level, message)
 
     def log_exception(self, call: int, error: BaseException) -> None:
-        own = _own_frames(error.__traceback__)
+        own = self._describe(error.__traceback__)
         # A module with a syntax error has no frame, and what is left over are ours and the host's paths.
-        head = ["Traceback (most recent call last):\n", *traceback.format_tb(own)] if own else []
+        head = ["Traceback (most recent call last):\n", *own] if own else []
         text = "".join([*head, *traceback.format_exception_only(error)])
         self.log(call, "error", text.rstrip("\n"))
+
+    def _describe(self, trace: TracebackType | None) -> list[str]:
+        """The frames of the tenant's own code. What is raised once is raised again, and to find a place in its source
+        takes a tenth of a millisecond, in which nobody else is served: so it is looked up."""
+        own = []
+        while trace is not None:
+            if not _is_runtime(trace.tb_frame.f_code.co_filename):
+                own.append(TracebackType(None, trace.tb_frame, trace.tb_lasti, trace.tb_lineno))
+            trace = trace.tb_next
+        if any(each.tb_lineno == next_but_two.tb_lineno for each, next_but_two in zip(own, own[3:], strict=False)):
+            # Perhaps a recursion: Python counts its lines from the fourth on.
+            for each, inner in pairwise(own):
+                each.tb_next = inner
+            return traceback.format_tb(own[0])
+        lines = []
+        for each in own:
+            code = each.tb_frame.f_code
+            place = (code.co_filename, code.co_name, each.tb_lineno, each.tb_lasti)
+            if (line := self._described.get(place)) is None:
+                if len(self._described) >= _PLACES_MAX:
+                    self._described.clear()
+                line = self._described[place] = "".join(traceback.format_tb(each))
+            lines.append(line)
+        return lines
 
     def _say_where(self, frame: FrameType | None) -> None:
         """The host's word that the CPU time is used up and that it ends us in a moment.
@@ -337,20 +364,6 @@ class Worker:
                 lines += [f"Where {name} was (most recent call last):\n", *_frames_text(frames)]
         self.log(current_call(), "error", "".join(lines).rstrip("\n"))
         self.peer.flush()
-
-
-def _own_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The frames of the tenant's own code. Taken out before they are described: to read a frame's source, and to find
-    the place in it, takes a tenth of a millisecond, in which nobody else is served."""
-    frames = []
-    while trace is not None:
-        if not _is_runtime(trace.tb_frame.f_code.co_filename):
-            frames.append(trace)
-        trace = trace.tb_next
-    own: TracebackType | None = None
-    for each in reversed(frames):
-        own = TracebackType(own, each.tb_frame, each.tb_lasti, each.tb_lineno)
-    return own
 
 
 def _frames_text(frames: list[traceback.FrameSummary]) -> list[str]:
@@ -372,6 +385,7 @@ def _give_up(_frame: FrameType | None) -> None:
 
 _STACKS_TOLD_MAX: Final = 8
 _FRAMES_TOLD_MAX: Final = 32
+_PLACES_MAX: Final = 256
 _GC_YOUNG_MAX: Final = 5_000
 """Python's own is 700: the collector would start with every tenth request or so, which hardly ever leaves a cycle."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ast import literal_eval
 from typing import Any
 
 import pytest
@@ -348,3 +349,32 @@ async def test_a_deploy_lets_what_runs_finish_on_the_version_before(platform: An
     async with asyncio.timeout(10):
         while set(old) & set(platform.pids(unique)):
             await asyncio.sleep(0)
+
+
+async def test_a_traceback_is_the_same_each_time_and_as_python_writes_it(platform: Any, unique: str) -> None:
+    platform.deploy(
+        unique,
+        """
+        import traceback
+        from workers import Response, WorkerEntrypoint
+
+        def fall(depth):
+            return 1 / depth if depth == 0 else fall(depth - 1)
+
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                depth = int(request.url.rpartition("/")[2])
+                try:
+                    fall(depth)
+                except ZeroDivisionError as error:
+                    print(repr("".join(traceback.format_exception(error)).rstrip()))
+                    raise
+        """,
+    )
+    for path in ("/1", "/1", "/3", "/100", "/1"):
+        with pytest.raises(WorkerThrew):
+            await platform.text(unique, path)
+    said = [event.message for event in platform.events if event.worker == unique]
+    assert [literal_eval(printed) for printed in said[::2]] == said[1::2]
+    assert said[1].count("in fall") == 2
+    assert "Previous line repeated" in said[7]
