@@ -334,7 +334,7 @@ class Worker:
             if not _is_runtime(trace.tb_frame.f_code.co_filename):
                 own.append(TracebackType(None, trace.tb_frame, trace.tb_lasti, trace.tb_lineno))
             trace = trace.tb_next
-        if any(each.tb_lineno == next_but_two.tb_lineno for each, next_but_two in zip(own, own[3:], strict=False)):
+        if any(each.tb_lineno == fourth.tb_lineno for each, fourth in zip(own, own[3:], strict=False)):
             # Perhaps a recursion: Python counts its lines from the fourth on.
             for each, inner in pairwise(own):
                 each.tb_next = inner
