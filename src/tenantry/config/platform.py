@@ -142,12 +142,14 @@ class _PlatformFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def deploy_order(workers: Iterable[PlatformWorker]) -> list[PlatformWorker]:
-    """Workers with those before them that they have a service binding to, else as they stand in the file.
+    """Workers with those before them that they have a service binding to; else first those of a dispatch namespace, so
+    that a dispatcher that answers finds all of them, and as they stand in the file.
 
     A binding to what is not deployed yet is refused. Of Workers that bind one another in a circle one has to be
     deployed without its binding first, by hand.
     """
-    left = {(worker.namespace, worker.project.name): worker for worker in workers}
+    customers_first = sorted(workers, key=lambda worker: worker.namespace is None)
+    left = {(worker.namespace, worker.project.name): worker for worker in customers_first}
     ordered: list[PlatformWorker] = []
 
     def place(worker: PlatformWorker) -> None:

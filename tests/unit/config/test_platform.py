@@ -148,9 +148,9 @@ def test_a_worker_is_deployed_behind_those_that_it_calls(write: Write) -> None:
     ordered = [(worker.namespace, worker.project.name) for worker in deploy_order(platform.workers)]
     assert ordered == [
         (None, "store"),
+        ("customers", "back"),
         (None, "back"),
         (None, "front"),
         (None, "about"),
         (None, "round"),
-        ("customers", "back"),
     ]
