@@ -26,7 +26,7 @@ __all__ = ["LogIntake"]
 
 _LEVELS: Final = frozenset({"debug", "log", "info", "warn", "error"})
 _OWED_BYTES_MAX: Final = LOG_WINDOW_BYTES // 2
-"""What a process has said is granted again in pieces, so that hardly any process ever needs a frame for it."""
+"""So much may be said before any is granted again: hardly a process ever needs a frame for it."""
 _GRANT_SECONDS: Final = 1 / 64
 """Where the rate does not let it: a little at a time, so that what then comes is never much at once."""
 
