@@ -121,7 +121,7 @@ class _Pair:
         if side.waiting:
             call = self.choices.one(side.waiting)
             side.waiting.remove(call)
-            side.session.error(call, PeerError("Error", "message", self.choices.byte(), "stack"))
+            side.session.error(call, PeerError("Error", "message", self.choices.byte()))
 
     def _done(self, side: Side, peer: Side) -> None:
         if side.open:
@@ -238,7 +238,7 @@ class _Pair:
             else:
                 body = pack((bool(self.choices.byte() & 1), listed, b"forged"))
         elif kind == FrameKind.ERROR:
-            body = pack(("Error", "forged", 0, ""))
+            body = pack(("Error", "forged", 0))
         elif kind == FrameKind.CREDIT:
             body = pack(self.choices.one((1, 1000, CREDIT_BYTES_MAX, CREDIT_BYTES_MAX + 1, 0, -1)))
         elif kind == FrameKind.ABORT:

@@ -48,7 +48,7 @@ class Stub:
         worker = self._worker
         invocation = current()
         if self._imported is not None and not self._imported.live:
-            raise worker.error_from_peer("Error", "RPC stub used after being disposed.", "")
+            raise worker.error_from_peer("Error", "RPC stub used after being disposed.")
         payload, capabilities = worker.encode(args, invocation)
         if self._terms:
             payload = self._terms + payload
@@ -62,9 +62,9 @@ class Stub:
                 worker.peer.cancel(call)
                 raise
         except PeerError as error:
-            raise worker.error_from_peer(error.name, error.message, "") from None
+            raise worker.error_from_peer(error.name, error.message) from None
         except ChannelClosed as error:
-            raise worker.error_from_peer("Error", "Network connection lost.", "") from error
+            raise worker.error_from_peer("Error", "Network connection lost.") from error
         return worker.decode(returned.payload, returned.capabilities, plain=self.plain)
 
     def via(self, route: str, terms: dict[str, Any] | None = None) -> Stub:

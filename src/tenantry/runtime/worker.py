@@ -139,8 +139,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a tenant's module may raise anything, SystemExit too
             overtime.told = ignore
             self.log_exception(0, error)
-            name, message, stack = _convert.error_to_peer(error)
-            self._failure = PeerError(name, message, START_FAILED_CODE, stack)
+            name, message = _convert.error_to_peer(error)
+            self._failure = PeerError(name, message, START_FAILED_CODE)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_YOUNG_MAX)
@@ -208,7 +208,7 @@ class Worker:
                 return
         except BaseException as error:  # noqa: BLE001 - whatever the tenant raises is its answer
             self.log_exception(call, error)
-            name, message, _ = _convert.error_to_peer(error)
+            name, message = _convert.error_to_peer(error)
             self._fail(invocation, PeerError(name, message))
             return
         for capability in capabilities:
@@ -299,8 +299,8 @@ class Worker:
         return LocalStub(self, capability.target)
 
     @staticmethod
-    def error_from_peer(name: str, message: str, stack: str) -> Exception:
-        return _convert.error_from_peer(name, message, stack)
+    def error_from_peer(name: str, message: str) -> Exception:
+        return _convert.error_from_peer(name, message)
 
     # Logs ----------------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,6 @@ class ErrorBody(_Body):
     name: _Text
     message: _Text
     code: int
-    stack: _Text
 
 
 class LogBody(_Body):
@@ -91,7 +90,7 @@ def _cut(text: str) -> str:
 
 
 def encode_error(error: PeerError) -> bytes:
-    return pack((_cut(error.name), _cut(error.message), error.code, _cut(error.stack)))
+    return pack((_cut(error.name), _cut(error.message), error.code))
 
 
 def encode_log(level: str, message: str) -> bytes:

@@ -46,14 +46,13 @@ class InvocationKind(IntEnum):
 
 
 class PeerError(TenantryError):
-    """An ERROR frame: how a call failed on the other side. `stack` is for the log of its Worker, never for a caller."""
+    """An ERROR frame: how a call failed on the other side. Where it did is for the log of its Worker, never for a caller."""
 
-    def __init__(self, name: str, message: str, code: int = 0, stack: str = "") -> None:
+    def __init__(self, name: str, message: str, code: int = 0) -> None:
         super().__init__(f"{name}: {message}" if name else message)
         self.name = name
         self.message = message
         self.code = code
-        self.stack = stack
 
 
 class WireLimitError(TenantryError):

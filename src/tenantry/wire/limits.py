@@ -60,7 +60,7 @@ ENTRY_BYTES_MAX: Final = 2 * TERMS_BYTES_MAX
 """What the host attaches to a call: its entrypoint, properties, and those parameters again."""
 
 ERROR_TEXT_CHARACTERS_MAX: Final = 64 * KIB
-"""An error's message or stack; a longer one is cut by its sender."""
+"""An error's message; a longer one is cut by its sender."""
 
 VALUE_DEPTH_MAX: Final = 200
 """Nesting of lists, dicts and sets in a value."""

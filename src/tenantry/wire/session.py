@@ -303,7 +303,7 @@ class Session(Flow):
         message = read_untrusted(decode_error, body)
         self._answer(call)
         self._pending.join_untrusted(self._pending.results, call, b"")
-        events.append(CallFailed(call, PeerError(message.name, message.message, message.code, message.stack)))
+        events.append(CallFailed(call, PeerError(message.name, message.message, message.code)))
         self._end_outgoing(call)
 
     def _receive_done(self, call: int, body: bytes, events: list[Event]) -> None:

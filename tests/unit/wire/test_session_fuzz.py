@@ -72,7 +72,7 @@ def transcript() -> list[bytes]:
         elif call.call == 2:
             peer.release(held_stub)
             note()
-            peer.error(call.call, PeerError("Error", "message", 1, "stack"))
+            peer.error(call.call, PeerError("Error", "message", 1))
         elif call.call == 3:
             peer.result(call.call, b"result", [StubExport("for the session")])
         note()
@@ -209,7 +209,7 @@ bodies = st.one_of(
         st.lists(st.tuples(st.integers(0, 2), numbers, st.none()), max_size=4),
         st.binary(max_size=3),
     ).map(lambda body: (FrameKind.RESULT, body)),
-    st.just((FrameKind.ERROR, ("Error", "message", 0, ""))),
+    st.just((FrameKind.ERROR, ("Error", "message", 0))),
     st.integers(0, 100).map(lambda size: (FrameKind.CREDIT, size)),
     st.just((FrameKind.ABORT, "why")),
     st.sampled_from([FrameKind.CANCEL, FrameKind.DONE, FrameKind.RELEASE, FrameKind.END]).map(

@@ -114,7 +114,7 @@ _classes: dict[str, type[JsException]] = {
 }
 
 
-def error_from_peer(name: str, message: str, stack: str = "") -> JsException:
+def error_from_peer(name: str, message: str) -> JsException:
     """The exception for an ERROR of the host or of another Worker."""
     kind = _classes.get(name)
     if kind is None:
@@ -122,25 +122,17 @@ def error_from_peer(name: str, message: str, stack: str = "") -> JsException:
         kind = JsException if base is None else type(name, (JsException, base), {"__module__": "pyodide.ffi"})
         if base is not None:
             _classes[name] = kind
-    error = kind(name or "Error", message, stack)
+    error = kind(name or "Error", message)
     error.remote = True
     return error
 
 
-def error_to_peer(error: BaseException) -> tuple[str, str, str]:
-    """(name, message, stack) of an exception. Only the Worker's own log may have the stack."""
-    import traceback
-
+def error_to_peer(error: BaseException) -> tuple[str, str]:
+    """(name, message) of an exception. Where it was raised is for the Worker's own log."""
     if isinstance(error, JsException):
-        name, message = error.name, error.message
-    else:
-        name = type(error).__name__
-        try:
-            message = str(error)
-        except Exception:  # noqa: BLE001 - a tenant's __str__ may do anything
-            message = ""
+        return error.name, error.message
     try:
-        stack = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
-    except Exception:  # noqa: BLE001 - formatting calls the tenant's __str__ and __repr__
-        stack = f"{name}: {message}"
-    return name, message, stack
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a tenant's __str__ may do anything
+        message = ""
+    return type(error).__name__, message
