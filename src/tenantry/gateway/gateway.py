@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 import structlog
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway"]
 
-_log = structlog.get_logger()
 
 _REASON_CHARACTERS_MAX: Final = 100
 
@@ -61,6 +60,8 @@ class Gateway:
     ) -> None:
         self._host = host
         self._worker = worker
+        # Made ready once: that takes as long as to write a line, and a Worker that fails may fail all the time.
+        self._log = structlog.get_logger().bind(worker=worker)
         self._body_bytes_max = body_bytes_max
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -166,21 +167,21 @@ class Gateway:
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
         """Answer with why there is no answer, or end the connection where one has begun."""
-        reference = uuid4().hex
+        reference = token_hex(16)
         status, code, extra = 500, 1101, b""
         if isinstance(error, InvocationError):
             # What a Worker raised is in its own log: its text in ours would be a tenant's way to fill it.
             reason = error.name[:_REASON_CHARACTERS_MAX] if isinstance(error, WorkerThrew) else str(error)
-            _log.info("a request failed", worker=self._worker, reference=reference, reason=reason)
+            self._log.info("a request failed", reference=reference, reason=reason)
             status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
             code = error.code
             if isinstance(error, Overloaded):
                 extra = b"retry-after: 1\r\n"
         elif isinstance(error, BadResponse):
-            _log.warning("a Worker's response was refused", worker=self._worker, reason=str(error))
+            self._log.warning("a Worker's response was refused", reason=str(error))
             status = 502
         else:
-            _log.error("a request could not be served", worker=self._worker, reference=reference, exc_info=error)
+            self._log.error("a request could not be served", reference=reference, exc_info=error)
         if exchange.begun:
             exchange.cut()
             return

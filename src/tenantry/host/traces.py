@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -38,16 +37,14 @@ class TraceLog(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class TraceException:
+class TraceException(msgspec.Struct, frozen=True):
     name: str
     message: str
     stack: str
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class TraceRequest:
+class TraceRequest(msgspec.Struct, frozen=True):
     """Headers in lower case; the values of those that let somebody in are left out."""
 
     method: str
@@ -55,8 +52,7 @@ class TraceRequest:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """An invocation that is over, or what a Worker said outside of any (then `began_at` is None).
 
     `outcome` is a word of Cloudflare's: ok, exception, canceled, exceededCpu, unknown. Everything in it that is text is
@@ -68,7 +64,7 @@ class Trace:
     version_id: str
     outcome: str
     logs: list[TraceLog]
-    exceptions: list[TraceException] = field(default_factory=list)
+    exceptions: list[TraceException] = []
     began_at: int | None = None
     wall_ms: int = 0
     cpu_ms: int = 0

@@ -46,7 +46,7 @@ class InvocationKind(IntEnum):
 
 
 class PeerError(TenantryError):
-    """An ERROR frame: how a call failed on the other side. Where it did is for the log of its Worker, never for a caller."""
+    """An ERROR frame: how a call failed on the other side. Where it did is for its Worker's log, never for a caller."""
 
     def __init__(self, name: str, message: str, code: int = 0) -> None:
         super().__init__(f"{name}: {message}" if name else message)

@@ -540,8 +540,7 @@ LATE = {
     "something gone that comes home": call(2, listed=[[2, 0, None]]),
     "a number that was left out": call(9, listed=[[0, 9, None]]) + frame(FrameKind.CANCEL, 5),
     "the longest answer": result(1, payload=bytes(PAYLOAD_PART_BYTES)),
-    "an error after parts of a result": frame(FrameKind.RESULT_PART, 1, PART)
-    + frame(FrameKind.ERROR, 1, ("", "", 0)),
+    "an error after parts of a result": frame(FrameKind.RESULT_PART, 1, PART) + frame(FrameKind.ERROR, 1, ("", "", 0)),
     "parts of two calls in turn": (frame(FrameKind.CALL_PART, 2, PART) + frame(FrameKind.CALL_PART, 3, PART)) * 2
     + call(2)
     + call(3),
