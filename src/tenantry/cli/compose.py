@@ -11,16 +11,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, a
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from tenantry.cli.machine import allow_open_files, keeping_everything
 from tenantry.cli.metrics import metrics_of
+from tenantry.cli.operator_log import OperatorLog
 from tenantry.cli.s3_directory import StoreDirectory
 from tenantry.cli.store import open_store
-from tenantry.cli.worker_log import WorkerLog
 from tenantry.config.deployment import DeployedWorker
 from tenantry.config.kv import KvNamespaceSettings
 from tenantry.config.platform import PlatformSettings
@@ -81,14 +80,14 @@ def serving(settings: PlatformSettings) -> AbstractAsyncContextManager[RunningPl
 
 @asynccontextmanager
 async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIterator[RunningPlatform]:
-    _configure_logs()
     allow_open_files()
     durable = settings.durability == "full"
     async with AsyncExitStack() as stack:
         start = stack.enter_context(ExitStack())
         start.enter_context(keeping_everything())
-        worker_log = WorkerLog()
-        stack.callback(worker_log.close)
+        operator_log = OperatorLog()
+        stack.callback(operator_log.close)
+        operator_log.configure()
         store = open_store(settings.data, durable=durable, quotas=settings.quotas)
         stack.callback(store.close)
         bundles = BundleStore(settings.data / "bundles", durable=durable)
@@ -128,7 +127,7 @@ async def _running(settings: PlatformSettings, *, with_token: bool) -> AsyncIter
             settings.data,
             services,
             runtime,
-            worker_log,
+            operator_log,
             settings.egress,
             plans=settings.plans,
             memory_bytes_max=None if settings.memory_mib_total is None else settings.memory_mib_total * MIB,
@@ -327,18 +326,3 @@ def _free_port(host: str) -> int:
 
 def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _configure_logs() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # Plain: the other formats print the values of local variables, and some of those are tenants'.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
-        # A line and its end in one write: print() would leave room between them for a line of a Worker's.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )

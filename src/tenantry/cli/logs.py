@@ -14,7 +14,7 @@ import typer
 from tenantry.cli import output
 from tenantry.cli.client import Client
 from tenantry.cli.connection import AsJson, Connection, connected_to_platform
-from tenantry.cli.worker_log import harmless
+from tenantry.cli.operator_log import harmless
 from tenantry.cli.workers import Namespace, Worker
 
 __all__ = ["follow", "logs", "tail"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import threading
 
-from tenantry.cli import worker_log
-from tenantry.cli.worker_log import WorkerLog
+import structlog
+
+from tenantry.cli import operator_log
+from tenantry.cli.operator_log import OperatorLog
 from tenantry.host import LogEvent
 
 
@@ -16,7 +18,7 @@ def printed(*events: LogEvent, terminal: bool = False) -> str:
             return terminal
 
     stream = Stream()
-    log = WorkerLog(stream)
+    log = OperatorLog(stream)
     for event in events:
         log(event)
     log.close()
@@ -31,7 +33,7 @@ def test_each_line_has_the_name_of_its_worker() -> None:
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
     text = printed(LogEvent("w", None, "log", "\x1b]0;title\x07\x1b[2J\r\x00\x9b1m tab\there"), terminal=True)
-    own = (worker_log._CYAN, worker_log._PLAIN)
+    own = (operator_log._CYAN, operator_log._PLAIN)
     for sequence in own:
         text = text.replace(sequence, "")
     assert text == "[w] \\x1b]0;title\\x07\\x1b[2J\\x0d\\x00\\x9b1m tab\there\n"
@@ -54,11 +56,48 @@ def test_a_terminal_that_does_not_read_holds_up_nobody() -> None:
             return super().write(text)
 
     stream = Stopped()
-    log = WorkerLog(stream)
+    log = OperatorLog(stream)
     log(LogEvent("w", None, "log", "first"))
     assert stream.entered.wait(20)
     for _ in range(20):
         log(LogEvent("w", None, "log", "x" * 1024 * 1024))
     stream.going.set()
     log.close(20)
-    assert "12 log events were left out" in stream.getvalue()
+    assert "12 lines were left out" in stream.getvalue()
+
+
+def test_the_platforms_own_lines_come_in_order_with_those_of_workers() -> None:
+    stream = io.StringIO()
+    log = OperatorLog(stream)
+    log.configure()
+    say = structlog.get_logger().bind(worker="w")
+    log(LogEvent("w", None, "log", "before"))
+    say.warning("it was refused", reason="too large")
+    log(LogEvent("w", None, "log", "after"))
+    log.close()
+    first, line, last = stream.getvalue().splitlines()
+    assert (first, last) == ("[w] before", "[w] after")
+    assert "[warning" in line
+    assert line.rstrip().endswith("it was refused                 reason='too large' worker=w")
+
+
+def test_a_traceback_is_of_the_moment_in_which_it_is_logged() -> None:
+    stream = io.StringIO()
+    log = OperatorLog(stream)
+    log.configure()
+    try:
+        raise ValueError("of then")
+    except ValueError:
+        structlog.get_logger().exception("it failed")
+    log.close()
+    assert "it failed" in stream.getvalue()
+    assert stream.getvalue().endswith("ValueError: of then\n")
+
+
+def test_what_is_said_behind_the_end_is_written_at_once() -> None:
+    stream = io.StringIO()
+    log = OperatorLog(stream)
+    log.configure()
+    log.close()
+    structlog.get_logger().error("one thing more")
+    assert "one thing more" in stream.getvalue()

@@ -1,0 +1,151 @@
+"""What the operator's terminal shows: the platform's own lines, and what Workers print, with the Worker's name and
+without power over the terminal.
+
+A thread of its own writes, so that a terminal that is slow, or stopped with Ctrl-S, holds up nobody. It does so at its
+own pace, and what it cannot keep up with is counted and left out: a Worker that floods its log, or fails all the time,
+costs others little.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import structlog
+
+from tenantry.pace import Pace
+
+if TYPE_CHECKING:
+    from tenantry.host import LogEvent
+
+__all__ = ["OperatorLog", "harmless"]
+
+PENDING_CHARACTERS_MAX: Final = 8 * 1024 * 1024
+LINE_CHARACTERS: Final = 256
+"""What a line counts beside its text, so that empty ones are bounded too."""
+
+_LINES_AT_ONCE: Final = 32
+_BATCH_SECONDS: Final = 0.02
+"""What comes within it is written together: to wake a thread for each line would make the loop share the interpreter
+for each line, too."""
+
+_CYAN: Final = "\x1b[36m"
+_PLAIN: Final = "\x1b[0m"
+_COLORS: Final = {"error": "\x1b[31m", "warn": "\x1b[33m", "debug": "\x1b[2m"}
+
+_Entry = dict[str, Any]
+"""A line of the platform's: what structlog's processors have made of it."""
+
+
+class OperatorLog:
+    """Call it with the events of Workers, from any thread. `close` writes what is left; after it a line of the
+    platform's is written where it is said."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._colored = self._stream.isatty() and "NO_COLOR" not in os.environ
+        # Plain: the other formats print the values of local variables, and some of those are tenants'.
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=self._colored, exception_formatter=structlog.dev.plain_traceback
+        )
+        self._pending: deque[LogEvent | _Entry] = deque()
+        self._pending_characters = 0
+        self._lost = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write, name="operator-log", daemon=True)
+        self._thread.start()
+
+    def configure(self) -> None:
+        """Let the platform's own lines come here."""
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,  # of this moment, which the thread would not find any more
+                lambda _logger, _method, entry: ((entry,), {}),
+            ],
+            logger_factory=lambda *_: _PlatformLogger(self),
+        )
+
+    def __call__(self, event: LogEvent) -> None:
+        self._put(event, len(event.message))
+
+    def say(self, entry: _Entry) -> None:
+        """A line of the platform's own."""
+        if not self._put(entry, sum(len(value) for value in entry.values() if isinstance(value, str))):
+            self._stream.write(self._format(entry))
+            self._stream.flush()
+
+    def _put(self, line: LogEvent | _Entry, characters: int) -> bool:
+        """False: nobody takes it any more."""
+        with self._changed:
+            if self._closing:
+                return self._thread.is_alive()  # held up by a terminal that does not read: it is lost
+            if self._pending_characters >= PENDING_CHARACTERS_MAX:
+                self._lost += 1
+                return True
+            self._pending.append(line)
+            self._pending_characters += characters + LINE_CHARACTERS
+            if len(self._pending) == 1:  # else the thread is awake, or about to be
+                self._changed.notify()
+            return True
+
+    def close(self, seconds_max: float = 2.0) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(seconds_max)
+
+    def _write(self) -> None:
+        pace = Pace()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closing)
+                self._changed.wait_for(lambda: self._closing, _BATCH_SECONDS)
+                lines, self._pending = self._pending, deque()
+                self._pending_characters = 0
+                lost, self._lost = self._lost, 0
+                closing = self._closing
+            try:
+                while lines:
+                    several = [lines.popleft() for _ in range(min(len(lines), _LINES_AT_ONCE))]
+                    self._stream.write("".join(map(self._format, several)))
+                    self._stream.flush()
+                    pace.step()
+                if lost:
+                    self._stream.write(
+                        f"[tenantry] {lost} lines were left out: they come faster than this is written\n"
+                    )
+                    self._stream.flush()
+            except (OSError, ValueError):
+                return  # nobody reads any more
+            if closing:
+                return
+
+    def _format(self, line: LogEvent | _Entry) -> str:
+        """One line for each line of a Worker's message, or what there is to say of the platform."""
+        if isinstance(line, dict):
+            return f"{self._render(None, '', line)}\n"
+        prefix = f"[{line.worker}] "
+        if not self._colored:
+            return "".join(f"{prefix}{harmless(each)}\n" for each in line.message.split("\n"))
+        color = _COLORS.get(line.level, "")
+        return "".join(f"{_CYAN}{prefix}{_PLAIN}{color}{harmless(each)}{_PLAIN}\n" for each in line.message.split("\n"))
+
+
+class _PlatformLogger:
+    """Where structlog's lines go."""
+
+    def __init__(self, log: OperatorLog) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = log.say
+
+
+def harmless(line: str) -> str:
+    """Control characters shown, not obeyed."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() or char == "\t" else f"\\x{ord(char):02x}" for char in line)
