@@ -100,7 +100,10 @@ BACKOFF_SECONDS_MAX: Final = 30.0
 BACKOFF_CRASHES_FREE: Final = 2
 """Crashes in a row that are answered with a fresh process at once."""
 BACKOFF_WAIT_SECONDS_MAX: Final = 2.0
-"""A request waits this long for a Worker that is held back; longer, and it is told to come again."""
+"""A request waits this long for a Worker that is held back, if that is enough."""
+BACKOFF_REFUSAL_SECONDS: Final = 0.5
+"""If it is not, it is refused after this long. Whoever asks again as soon as it is refused would keep the host and the
+dispatcher at it otherwise, faster than a Worker that answers."""
 START_ATTEMPTS_MAX: Final = 3
 """Processes that a request tries which end before it can be sent to them."""
 HEALTHY_SECONDS: Final = 10.0

@@ -22,6 +22,7 @@ from tenantry.host.bindings import CapabilityTable
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
     BACKOFF_CRASHES_FREE,
+    BACKOFF_REFUSAL_SECONDS,
     BACKOFF_SECONDS_FIRST,
     BACKOFF_SECONDS_MAX,
     BACKOFF_WAIT_SECONDS_MAX,
@@ -300,6 +301,7 @@ class WorkerPool:
         try:
             delay = self._held_until - self._loop.time()
             if delay > BACKOFF_WAIT_SECONDS_MAX:
+                await asyncio.sleep(BACKOFF_REFUSAL_SECONDS)
                 raise WorkerCrashed("The Worker crashes again and again, and is held back for a while.")
             if delay > 0:
                 await asyncio.sleep(delay)

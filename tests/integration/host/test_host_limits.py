@@ -284,6 +284,12 @@ async def test_a_crash_loop_is_held_back(platform: Any, unique: str) -> None:
             break
     assert "held back" in messages[-1]
     assert "crashed 3 times in a row: it is started again in 0.1 s" in platform.logs(unique)
+    refused = asyncio.ensure_future(platform.fetch(unique, "/spin"))
+    platform.deploy(f"{unique}-other", HELLO)
+    assert await platform.text(f"{unique}-other") == "hello"
+    assert not refused.done()  # others come first, however often it is asked
+    with pytest.raises(WorkerCrashed):
+        await refused
     platform.deploy(unique, HELLO)
     assert await platform.text(unique) == "hello"  # a new version starts with a clean sheet
 
