@@ -107,7 +107,8 @@ dispatcher at it otherwise, faster than a Worker that answers."""
 START_ATTEMPTS_MAX: Final = 3
 """Processes that a request tries which end before it can be sent to them."""
 HEALTHY_SECONDS: Final = 10.0
-"""A process that lived this long ends its Worker's row of crashes."""
+"""A process that lived this long ends its Worker's row of crashes. One that starts sooner after a crash lets others
+go first."""
 
 TICK_SECONDS: Final = 0.02
 """How often the CPU clocks of busy processes are read: the precision of the CPU limit."""

@@ -95,6 +95,7 @@ class WorkerPool:
         self._successor: WorkerPool | None = None
         self._crashes = 0
         self._held_until = 0.0
+        self._suspect_until = 0.0
 
     async def invoke(
         self,
@@ -354,6 +355,7 @@ class WorkerPool:
             self._log_rate,
         )
         self.processes.append(process)
+        process.follows_crash = self._loop.time() < self._suspect_until
         self._on_busy(process)  # it imports its Worker, asked for anything or not
         self._on_started(process)
         if self._retired:
@@ -399,10 +401,12 @@ class WorkerPool:
             if self._loop.time() - process.started_at >= HEALTHY_SECONDS:
                 self._crashes = 0
         self._crashes += 1
+        self._suspect_until = self._loop.time() + HEALTHY_SECONDS
         excess = self._crashes - BACKOFF_CRASHES_FREE
         if excess > 0:
             delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
             self._held_until = self._loop.time() + delay
+            self._suspect_until = self._held_until + HEALTHY_SECONDS
             _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)
             emit(
                 self._log_sink,

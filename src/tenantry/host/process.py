@@ -104,6 +104,8 @@ class WorkerProcess:
         self.memory_blank_bytes = min(process.memory_bytes(), MEMORY_BLANK_BYTES_MAX)
         self.memory_seen_at = self.cpu_seen
         """Its CPU clock when its memory was looked at."""
+        self.follows_crash = False
+        """The one before it crashed, or had to be ended: it may well do the same."""
         self.importing = True
         """It has not said a word."""
         self.interrupted_at = self.cpu_interrupted = 0.0
@@ -117,7 +119,7 @@ class WorkerProcess:
         self.cpu_share = 0.0
         """Of a processor: what it used lately."""
         self.background = False
-        """Others go first: it kept a processor busy."""
+        """Others go first: it kept a processor busy, or is new and follows one that crashed."""
         self.background_until = self.background_seconds = 0.0
         """Until when at least, and for how long that was."""
         self.cpu_unpaid = 0.0

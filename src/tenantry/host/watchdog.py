@@ -61,7 +61,11 @@ class Watchdog:
         """The process has something to do."""
         if process not in self._busy:
             process.cpu_share = 0.0
-            self._to_foreground(process)
+            if process.importing and process.follows_crash and process.worker.namespace is not None:
+                # Before it computes, not once it was seen to: a slice of a processor is long for whoever waits behind.
+                self._to_background(process, self._loop.time())
+            else:
+                self._to_foreground(process)
         process.quiet_looks = 0
         self._busy.add(process)
         if self._timer is None:

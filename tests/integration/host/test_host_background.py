@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -113,3 +114,16 @@ async def test_the_operators_own_worker_is_never_behind(platform: Any, unique: s
     await until(lambda: process.cpu_in_one_go > 2 * limits.BUSY_SILENT_CPU_SECONDS)
     assert policies(process.process.pid) == {os.SCHED_OTHER}
     await leave(spin)
+
+
+async def test_what_follows_a_crash_begins_behind_the_others(platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "BACKGROUND_SECONDS_FIRST", 3600.0)
+    deploy(platform, "loud")
+    assert await platform.text("way-in", "/loud/") == "fine"
+    (first,) = platform.pids("loud")
+    assert policies(first) == {os.SCHED_OTHER}
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: platform.pids("loud") == [])
+    assert await platform.text("way-in", "/loud/") == "fine"
+    (second,) = platform.pids("loud")
+    assert policies(second) == {os.SCHED_IDLE}
