@@ -12,6 +12,9 @@ In life all these clients are on other machines. Here they share the processors 
 having a part in what is measured: those of neighbours run when nobody else wants to (SCHED_IDLE), the quiet customer's,
 which sleeps nearly all of the time, before everybody else (SCHED_RR, where root may), alone as well as beside others.
 
+What else the machine does hurts more when a neighbour has the other processor, and is not the neighbour's doing. So the
+figure is given twice: of all answers, and of those that nobody else's program took the processor from meanwhile.
+
 Exit status: 0 everything was measured (whether or not a target is met), 1 something could not be.
 """
 
@@ -31,7 +34,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,6 +42,7 @@ import msgspec
 from benchmarks.failure import BenchmarkError
 from benchmarks.ours import Platform, running_platform
 from benchmarks.percentile import percentile
+from benchmarks.strangers import Strangers
 
 __all__ = ["NEIGHBOURS", "NeighbourRow", "main"]
 
@@ -65,6 +69,8 @@ _ALL: Final = "all of them at once"
 _RATE: Final = 100
 """Requests of the quiet customer in a second."""
 _WARM_REQUESTS: Final = 200
+_STRANGERS_MS_MAX: Final = 0.5
+"""More than this of a processor's time, between an answer and the one before it, and it counts as disturbed."""
 _RATIO_MAX: Final = 1.2
 _GROWTH_MIB_MAX: Final = 64
 _LATE_SECONDS_MAX: Final = 30.0
@@ -93,35 +99,46 @@ def make_row(name: str, unit: str, alone: float, beside: float, target: float) -
     return NeighbourRow(name, unit, rounded[0], rounded[1], rounded[2], rounded[3], ratio <= target)
 
 
+class Answer(NamedTuple):
+    milliseconds: float
+    """Since its request was due."""
+    disturbed: bool
+    """Another program of this machine had a processor meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Quiet:
     """The customer whose answers are waited for."""
 
     gateway: str
 
-    def measure(self, seconds: float) -> list[float]:
-        """Milliseconds that each answer took since its request was due. Raises BenchmarkError for a bad answer."""
+    def measure(self, seconds: float) -> list[Answer]:
+        """Raises BenchmarkError for a bad answer."""
         connection = self._connect()
         ahead = _run_ahead()
         try:
-            taken = []
-            started = time.perf_counter()
-            for number in range(int(seconds * _RATE)):
-                due = started + number / _RATE
-                wait = due - time.perf_counter()
-                if wait > 0:
-                    time.sleep(wait)
-                elif wait < -_LATE_SECONDS_MAX:
-                    raise BenchmarkError("the quiet customer's answers do not come any more")
-                _ask(connection)
-                taken.append((time.perf_counter() - due) * 1000)
-            return taken
+            with Strangers(os.getpid()) as strangers:
+                return list(self._answers(connection, seconds, strangers))
         except (OSError, http.client.HTTPException) as error:
             raise BenchmarkError(f"the quiet customer got no answer: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
             if ahead:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+    @staticmethod
+    def _answers(connection: http.client.HTTPConnection, seconds: float, strangers: Strangers) -> Iterator[Answer]:
+        started = time.perf_counter()
+        for number in range(int(seconds * _RATE)):
+            due = started + number / _RATE
+            wait = due - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            elif wait < -_LATE_SECONDS_MAX:
+                raise BenchmarkError("the quiet customer's answers do not come any more")
+            _ask(connection)
+            milliseconds = (time.perf_counter() - due) * 1000
+            yield Answer(milliseconds, strangers.used_ms() > _STRANGERS_MS_MAX)
 
     def warm(self) -> None:
         connection = self._connect()
@@ -149,6 +166,18 @@ def _ask(connection: http.client.HTTPConnection) -> None:
     body = response.read()
     if response.status != 200 or body != b"hello":
         raise BenchmarkError(f"the quiet customer's answer was {response.status}: {body[:300]!r}")
+
+
+def compare(name: str, alone: Sequence[Answer], beside: Sequence[Answer]) -> list[NeighbourRow]:
+    """The figure of all answers, and of those that were not disturbed."""
+    rows = []
+    for about, with_disturbed in ((name, True), (f"{name}, undisturbed", False)):
+        figures = [
+            percentile([each.milliseconds for each in answers if with_disturbed or not each.disturbed], 99)
+            for answers in (alone, beside)
+        ]
+        rows.append(make_row(about, "ms", figures[0], figures[1], _RATIO_MAX))
+    return rows
 
 
 @contextmanager
@@ -240,15 +269,10 @@ def measure(work: Path, seconds: float, only: Sequence[str]) -> list[NeighbourRo
             with _clients(platform.gateway, habits, work / "clients.log"):
                 time.sleep(_RISE_SECONDS)
                 beside = quiet.measure(seconds)
-            row = make_row(
-                f"p99 of a quiet customer whose neighbour {name}" if len(habits) == 1 else f"p99 beside {name}",
-                "ms",
-                percentile(alone, 99),
-                percentile(beside, 99),
-                _RATIO_MAX,
-            )
-            rows.append(row)
-            _say(f"{row.name}: {row.alone} ms alone, {row.beside} ms beside; p50 {percentile(beside, 50):.2f} ms")
+            of = f"p99 of a quiet customer whose neighbour {name}" if len(habits) == 1 else f"p99 beside {name}"
+            rows += compare(of, alone, beside)
+            for row in rows[-2:]:
+                _say(f"{row.name}: {row.alone} ms alone, {row.beside} ms beside")
             _wait_calm(platform)
             memory_after = _memory_mib(platform.child.pid)
             target = (memory_before + _GROWTH_MIB_MAX) / memory_before

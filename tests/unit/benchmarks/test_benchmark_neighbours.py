@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
-from benchmarks.neighbours import NEIGHBOURS, make_row, render, write_platform
+from benchmarks.neighbours import NEIGHBOURS, Answer, compare, make_row, render, write_platform
+from benchmarks.strangers import Strangers
 
 from tenantry.config.platform import load_platform
 
@@ -17,6 +21,26 @@ def test_a_figure_that_is_a_fifth_worse_is_just_good_enough() -> None:
 def test_figures_are_judged_before_they_are_rounded() -> None:
     row = make_row("p99", "ms", 10.0, 12.00001, 1.2)
     assert (row.ratio, row.met) == (1.2, False)
+
+
+def test_an_answer_that_the_machine_disturbed_counts_in_one_of_two_figures() -> None:
+    alone = [Answer(2.0, False)] * 100
+    beside = [Answer(2.2, False)] * 90 + [Answer(9.0, True)] * 10
+    whole, undisturbed = compare("p99", alone, beside)
+    assert (whole.beside, whole.met) == (9.0, False)
+    assert (undisturbed.beside, undisturbed.met) == (2.2, True)
+
+
+def test_what_other_programs_of_the_machine_use_is_known_and_what_is_ours_is_not_theirs() -> None:
+    def compute() -> None:
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+
+    with subprocess.Popen(["sleep", "60"]) as other, Strangers(other.pid) as strangers, Strangers(os.getpid()) as own:
+        compute()
+        assert strangers.used_ms() - own.used_ms() > 10
+        other.kill()
 
 
 def test_the_table_has_a_line_for_each_figure() -> None:
