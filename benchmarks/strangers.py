@@ -1,6 +1,7 @@
 """What else this machine does: the programs on it that are neither the platform nor its clients.
 
-Kernel threads are not among them: most of their work is somebody's.
+Kernel threads are not among them: most of their work is somebody's. But not that of kdamond, which samples the memory
+of the whole machine at a pace of its own, on virtual machines whose owner wants to know what is idle.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Strangers:
         self._files: dict[int, int] = {}
         """A descriptor of the clock of each of their threads, and what it showed."""
         for pid in parents:
-            if not _descends(pid, {own, _KTHREADD}, parents):
+            if not _descends(pid, {own, _KTHREADD}, parents) or _is_sampler(pid):
                 # One that ended meanwhile uses no processor.
                 with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -51,6 +52,12 @@ class Strangers:
     def __exit__(self, *_: object) -> None:
         for file in self._files:
             os.close(file)
+
+
+def _is_sampler(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("kdamond")
+    return False
 
 
 def _parents() -> list[tuple[int, int]]:

@@ -45,12 +45,18 @@ __all__ = ["Answered", "ChannelClosed", "Handler", "Peer"]
 _READ_BYTES_MAX: Final = 256 * 1024
 _READ_BYTES_FIRST: Final = 16 * 1024
 _READ_BYTES_MIN: Final = 2 * 1024
+_WANTED_BYTES_MAX: Final = 4 * MIB
 _TURN_EVENTS: Final = 64
 """What one read should bring, going by the size of what came before: tiny frames cost far more than their bytes say,
 and whoever shares the loop waits for all of them."""
 _SHARED_TURN: Final = 16
 _SHARED_READ_BYTES_MIN: Final = 192
 """Where others have something to say too, it brings so much less."""
+_SHARED_READ_BYTES_MAX: Final = 128 * 1024
+_BULK_BYTES: Final = 64 * 1024
+_BULK_REST_SECONDS: Final = 0.001
+"""There, whoever sent so much at once rests afterwards. From one such read to the next the loop would not sleep, and
+whom it has woken may have to wait for its processor: one tenant's stream kept it at that for milliseconds."""
 _WRITE_AT_ONCE_BYTES: Final = 16 * 1024
 """A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -125,7 +131,10 @@ class Peer:
         self._resumed = False
         self._writing = False
         self._broken = False
-        self._read_bytes = _READ_BYTES_FIRST
+        self._wanted_bytes = _READ_BYTES_FIRST
+        """What _TURN_EVENTS would take, as far as is known."""
+        self._had_bytes = 0
+        """What the last read brought."""
         self.is_closed = False
         self.windows = 0
         """Streams of the peer that are being read here: they share what may be under way."""
@@ -308,7 +317,7 @@ class Peer:
 
     def _readable(self) -> None:
         if self._lane is None:
-            self._read(self._read_bytes)
+            self._read(min(self._wanted_bytes, _READ_BYTES_MAX))
         elif self._lane.may_read(self):
             self._read_and_charge(self._lane, shared=False)
         else:
@@ -322,23 +331,33 @@ class Peer:
 
     def _read_and_charge(self, lane: Lane, *, shared: bool) -> None:
         started = perf_counter()
-        size = self._read_bytes
-        if lane.has_company(started) or shared:
-            size = max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN)
-        events = self._read(size)
+        size = self._wanted_bytes
+        in_company = lane.has_company(started) or shared
+        if in_company:
+            size = min(max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN), _SHARED_READ_BYTES_MAX)
+        events = self._read(min(size, _READ_BYTES_MAX))
         lane.charge(perf_counter() - started, events)
+        if in_company and self._had_bytes >= _BULK_BYTES and not self.is_closed:
+            self.loop.remove_reader(self._socket.fileno())
+            self.loop.call_later(_BULK_REST_SECONDS, self._rested)
+
+    def _rested(self) -> None:
+        if not self.is_closed:
+            self.loop.add_reader(self._socket.fileno(), self._readable)
 
     def _read(self, size: int) -> int:
         """Read once. Returns how many events came of it."""
         try:
             data = self._socket.recv(size)
         except (BlockingIOError, InterruptedError):
+            self._had_bytes = 0
             return 0
         except OSError:
             data = b""
         if not data:
             self.close(None)
             return 0
+        self._had_bytes = len(data)
         try:
             events = self.session.feed_untrusted(data)
         except ProtocolError as error:
@@ -346,9 +365,9 @@ class Peer:
             return 0
         if events:
             wanted = _TURN_EVENTS * len(data) // len(events)
-            self._read_bytes = min(max(wanted, _READ_BYTES_MIN), _READ_BYTES_MAX)
+            self._wanted_bytes = min(max(wanted, _READ_BYTES_MIN), _WANTED_BYTES_MAX)
         else:  # a part of something large, after what was small
-            self._read_bytes = min(2 * self._read_bytes, _READ_BYTES_MAX)
+            self._wanted_bytes = min(2 * self._wanted_bytes, _WANTED_BYTES_MAX)
         try:
             for event in events:
                 self._on[type(event)](self, event)
