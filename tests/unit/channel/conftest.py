@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from tenantry.channel import Peer
+from tenantry.channel import Lane, Peer, Turns
 from tenantry.wire.events import CallReceived, InvocationKind, LogLost, LogReceived, StreamExport, StubExport
 
 
@@ -81,13 +81,30 @@ class Ends:
         return future, await asyncio.wait_for(self.at_there.calls.get(), 10)
 
 
-@pytest_asyncio.fixture
-async def ends() -> AsyncIterator[Ends]:
+def make_ends(lane: Lane | None = None) -> Ends:
+    """`there` is read in the lane."""
     loop = asyncio.get_running_loop()
     one, other = socket.socketpair()
     at_here, at_there = Owner(), Owner()
-    made = Ends(Peer(one, at_here, loop), Peer(other, at_there, loop), at_here, at_there)
+    made = Ends(Peer(one, at_here, loop), Peer(other, at_there, loop, lane), at_here, at_there)
     made.there.session.export(StubExport("root"))
+    return made
+
+
+@pytest_asyncio.fixture
+async def tenants() -> AsyncIterator[list[Ends]]:
+    """Two of one loop, each in a lane of its own."""
+    turns = Turns(asyncio.get_running_loop())
+    made = [make_ends(turns.lane()) for _ in range(2)]
+    yield made
+    for each in made:
+        await each.here.wait_closed()
+        await each.there.wait_closed()
+
+
+@pytest_asyncio.fixture
+async def ends() -> AsyncIterator[Ends]:
+    made = make_ends()
     yield made
     await made.here.wait_closed()
     await made.there.wait_closed()

@@ -58,6 +58,19 @@ async def test_a_stream_arrives_whole(ends: Any, size: int) -> None:
     await ends.at_here.wait(lambda: ends.at_here.over)
 
 
+async def test_what_a_tenant_sends_in_bulk_arrives_whole_although_it_rests_for_others(tenants: Any) -> None:
+    bulk, quiet = tenants
+    await quiet.call()
+    await bulk.call()  # from now on both have company
+    reading = asyncio.create_task(read_all(await sent(bulk, BytesStream(bytes(8 * MIB))), 16 * MIB))
+    heard = 0
+    while not reading.done():
+        await quiet.call()
+        heard += 1
+    assert len(await reading) == 8 * MIB
+    assert heard >= 16
+
+
 async def test_what_nobody_reads_is_not_sent(ends: Any) -> None:
     source = Endless()
     stream = await sent(ends, source)
