@@ -115,16 +115,16 @@ class _Quiet:
     def measure(self, seconds: float) -> list[Answer]:
         """Raises BenchmarkError for a bad answer."""
         connection = self._connect()
-        ahead = _run_ahead()
-        try:
-            with Strangers(os.getpid()) as strangers:
+        with Strangers(os.getpid()) as strangers:
+            ahead = _run_ahead()
+            try:
                 return list(self._answers(connection, seconds, strangers))
-        except (OSError, http.client.HTTPException) as error:
-            raise BenchmarkError(f"the quiet customer got no answer: {type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
-            if ahead:
-                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            except (OSError, http.client.HTTPException) as error:
+                raise BenchmarkError(f"the quiet customer got no answer: {type(error).__name__}: {error}") from error
+            finally:
+                connection.close()
+                if ahead:
+                    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     @staticmethod
     def _answers(connection: http.client.HTTPConnection, seconds: float, strangers: Strangers) -> Iterator[Answer]:

@@ -23,7 +23,7 @@ class Strangers:
     """
 
     def __init__(self, own: int) -> None:
-        parents = dict(_parents())
+        parents = _parents()
         self._files: dict[int, int] = {}
         """A descriptor of the clock of each of their threads, and what it showed."""
         for pid in parents:
@@ -60,13 +60,13 @@ def _is_sampler(pid: int) -> bool:
     return False
 
 
-def _parents() -> list[tuple[int, int]]:
-    found = []
+def _parents() -> dict[int, int]:
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(FileNotFoundError, ProcessLookupError):
                 stat = Path(f"/proc/{entry}/stat").read_text()
-                found.append((int(entry), int(stat.rpartition(")")[2].split()[1])))
+                found[int(entry)] = int(stat.rpartition(")")[2].split()[1])
     return found
 
 

@@ -332,12 +332,12 @@ class Peer:
     def _read_and_charge(self, lane: Lane, *, shared: bool) -> None:
         started = perf_counter()
         size = self._wanted_bytes
-        in_company = lane.has_company(started) or shared
-        if in_company:
+        has_company = lane.has_company(started)
+        if has_company or shared:
             size = min(max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN), _SHARED_READ_BYTES_MAX)
         events = self._read(min(size, _READ_BYTES_MAX))
         lane.charge(perf_counter() - started, events)
-        if in_company and self._had_bytes >= _BULK_BYTES and not self.is_closed:
+        if has_company and self._had_bytes >= _BULK_BYTES and not self.is_closed:
             self.loop.remove_reader(self._socket.fileno())
             self.loop.call_later(_BULK_REST_SECONDS, self._rested)
 

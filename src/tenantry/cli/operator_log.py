@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
@@ -47,7 +48,7 @@ class OperatorLog:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._colored = self._stream.isatty() and "NO_COLOR" not in os.environ
-        # Plain: the other formats print the values of local variables, and some of those are tenants'.
+        # Tracebacks are text by then; the other formats would print values of local variables, some of them tenants'.
         self._render = structlog.dev.ConsoleRenderer(
             colors=self._colored, exception_formatter=structlog.dev.plain_traceback
         )
@@ -61,6 +62,7 @@ class OperatorLog:
 
     def configure(self) -> None:
         """Let the platform's own lines come here."""
+        logger = _PlatformLogger(self.say)
         structlog.configure(
             processors=[
                 structlog.processors.add_log_level,
@@ -68,7 +70,7 @@ class OperatorLog:
                 structlog.processors.format_exc_info,  # of this moment, which the thread would not find any more
                 lambda _logger, _method, entry: ((entry,), {}),
             ],
-            logger_factory=lambda *_: _PlatformLogger(self),
+            logger_factory=lambda *_: logger,
         )
 
     def __call__(self, event: LogEvent) -> None:
@@ -140,8 +142,8 @@ class OperatorLog:
 class _PlatformLogger:
     """Where structlog's lines go."""
 
-    def __init__(self, log: OperatorLog) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = log.say
+    def __init__(self, say: Callable[[_Entry], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = say
 
 
 def harmless(line: str) -> str:

@@ -96,6 +96,7 @@ class WorkerPool:
         self._crashes = 0
         self._held_until = 0.0
         self._suspect_until = 0.0
+        """What starts before then follows a crash."""
 
     async def invoke(
         self,
@@ -401,12 +402,10 @@ class WorkerPool:
             if self._loop.time() - process.started_at >= HEALTHY_SECONDS:
                 self._crashes = 0
         self._crashes += 1
-        self._suspect_until = self._loop.time() + HEALTHY_SECONDS
         excess = self._crashes - BACKOFF_CRASHES_FREE
         if excess > 0:
             delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
             self._held_until = self._loop.time() + delay
-            self._suspect_until = self._held_until + HEALTHY_SECONDS
             _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)
             emit(
                 self._log_sink,
@@ -414,3 +413,4 @@ class WorkerPool:
                 "error",
                 f"Worker crashed {self._crashes} times in a row: it is started again in {delay:g} s at the earliest.",
             )
+        self._suspect_until = max(self._loop.time(), self._held_until) + HEALTHY_SECONDS

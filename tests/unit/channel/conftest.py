@@ -103,6 +103,14 @@ async def tenants() -> AsyncIterator[list[Ends]]:
 
 
 @pytest_asyncio.fixture
+async def only_tenant() -> AsyncIterator[Ends]:
+    made = make_ends(Turns(asyncio.get_running_loop()).lane())
+    yield made
+    await made.here.wait_closed()
+    await made.there.wait_closed()
+
+
+@pytest_asyncio.fixture
 async def ends() -> AsyncIterator[Ends]:
     made = make_ends()
     yield made

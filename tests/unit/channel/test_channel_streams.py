@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tenantry.channel import peer
 from tenantry.errors import StreamError
 from tenantry.streams import BytesStream, read_all
 from tenantry.wire.events import StreamExport
@@ -63,12 +64,30 @@ async def test_what_a_tenant_sends_in_bulk_arrives_whole_although_it_rests_for_o
     await quiet.call()
     await bulk.call()  # from now on both have company
     reading = asyncio.create_task(read_all(await sent(bulk, BytesStream(bytes(8 * MIB))), 16 * MIB))
-    heard = 0
     while not reading.done():
         await quiet.call()
-        heard += 1
     assert len(await reading) == 8 * MIB
-    assert heard >= 16
+
+
+async def test_who_is_the_only_tenant_never_rests(only_tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "_BULK_REST_SECONDS", 3600.0)
+    async with asyncio.timeout(10):
+        stream = await sent(only_tenant, BytesStream(bytes(8 * MIB)))
+        assert len(await read_all(stream, 16 * MIB)) == 8 * MIB
+
+
+async def test_who_sends_in_bulk_beside_others_is_not_read_while_it_rests(
+    tenants: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "_BULK_REST_SECONDS", 3600.0)
+    bulk, quiet = tenants
+    await bulk.call()
+    await quiet.call()
+    reading = asyncio.create_task(read_all(await sent(bulk, BytesStream(bytes(8 * MIB))), 16 * MIB))
+    for _ in range(200):
+        await quiet.call()
+    assert not reading.done()
+    reading.cancel()
 
 
 async def test_what_nobody_reads_is_not_sent(ends: Any) -> None:
