@@ -130,7 +130,8 @@ class Peer:
         self._alone = alone
         self._resumed = False
         self._writing = False
-        self._broken = False
+        self._last_words: asyncio.TimerHandle | None = None
+        """Of a peer that nothing can be written to any more: when it is no longer listened to."""
         self._wanted_bytes = _READ_BYTES_FIRST
         """What _TURN_EVENTS would take, as far as is known."""
         self._had_bytes = 0
@@ -474,7 +475,7 @@ class Peer:
         if self.is_closed or not self.session.has_output:
             return
         data = self.session.take_outbox()
-        if self._broken:
+        if self._last_words is not None:
             return
         if self._unsent:
             self._unsent += data
@@ -514,8 +515,7 @@ class Peer:
 
     def _break(self) -> None:
         """Nothing can be written any more. What the peer had to say before is still heard, for a moment."""
-        self._broken = True
-        self.loop.call_later(_LAST_WORDS_SECONDS, self.close, None)
+        self._last_words = self.loop.call_later(_LAST_WORDS_SECONDS, self.close, None)
 
     # The end -------------------------------------------------------------------------------------------------------
 
@@ -527,6 +527,8 @@ class Peer:
         self.loop.remove_reader(self._socket.fileno())
         if self._writing:
             self.loop.remove_writer(self._socket.fileno())
+        if self._last_words is not None:
+            self._last_words.cancel()  # it would keep all that this peer leads to
         self._socket.close()
         self._unsent.clear()
         if self._drained is not None:

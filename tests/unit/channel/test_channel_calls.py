@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from typing import Any
 
 import pytest
@@ -132,6 +134,23 @@ async def test_a_peer_that_cannot_be_written_to_is_closed_even_though_it_says_no
     ends.here.log(0, "log", "into the void")
     with pytest.raises(ChannelClosed):
         await asyncio.wait_for(future, 10)
+
+
+async def test_nothing_keeps_a_peer_that_is_closed_before_its_last_words_are_over(ends: Any) -> None:
+    future, _ = await ends.call()
+    ends.there.loop.remove_reader(ends.there._socket.fileno())
+    ends.there._socket.shutdown(socket.SHUT_RD)
+    ends.here.log(0, "log", "into the void")
+    ends.here.flush()
+    ends.there.close(None)
+    with pytest.raises(ChannelClosed):
+        await asyncio.wait_for(future, 10)
+    del future
+    gone = weakref.ref(ends.here)
+    ends.here = ends.there
+    await asyncio.sleep(0)  # what the selector gave to this turn
+    gc.collect()
+    assert gone() is None
 
 
 async def test_logs_are_lost_rather_than_ending_who_writes_them(ends: Any) -> None:
