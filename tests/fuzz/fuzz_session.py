@@ -244,7 +244,7 @@ class _Pair:
         elif kind == FrameKind.ABORT:
             body = pack("forged")
         elif kind == FrameKind.LOG:
-            body = pack(("info", "forged" * self.choices.one((1, 10_000))))
+            body = pack(("info", ["forged" * self.choices.one((1, 10_000))] * (1 + near % 17)))
         elif kind in (FrameKind.LOG_CREDIT, FrameKind.LOG_LOST):
             number = 0 if near else number
             body = pack(self.choices.one((1, 1000, LOG_WINDOW_BYTES, LOG_WINDOW_BYTES + 1, 0, -1)))

@@ -108,7 +108,7 @@ class Side:
                 self.seen.append(("abort", event.stream.identifier, event.reason))
             case LogReceived():
                 self.log_owed += event.size
-                self.seen.append(("log", event.call, event.level, event.message))
+                self.seen.append(("log", event.call, event.level, tuple(event.messages)))
             case LogLost():
                 assert event.count > 0
                 self.seen.append(("logs lost", event.call, event.count))

@@ -13,10 +13,11 @@ from tenantry.host.invocation import Invocation, LogAllowance
 from tenantry.host.limits import LOG_BYTES_MAX, LOG_BYTES_PER_SECOND, LOG_SECONDS
 from tenantry.host.logs import LogRate, LogSink, emit
 from tenantry.wire.limits import KIB, LOG_WINDOW_BYTES
+from tenantry.wire.log_window import log_size
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tenantry.host.process import WorkerProcess
     from tenantry.host.traces import TraceHub
@@ -62,25 +63,25 @@ class LogIntake:
         if room <= 0:
             return
         level = event.level if event.level in _LEVELS else "log"
-        message = event.message if self._redact is None else self._redact(event.message)
+        messages = event.messages
+        if self._redact is not None:
+            messages = [self._redact(message) for message in messages]
         allowance.used_bytes += event.size
         if event.size < room:
-            self._note(invocation, level, message)
+            self._note(invocation, level, messages)
             return
-        self._note(invocation, level, message[:room])
-        self._note(
+        self._note(invocation, level, list(_first(messages, room)))
+        self._warn(
             invocation,
-            "warn",
             f"Log size limit exceeded: more than {LOG_BYTES_MAX // KIB} KiB in one invocation; the rest is lost.",
         )
 
     def lost(self, event: LogLost) -> None:
         if self._rate.may_tell(self._process.loop.time()):
-            self._note(
+            rate = f"more than {LOG_BYTES_PER_SECOND // KIB} KiB a second"
+            self._warn(
                 self._process.invocations.get(event.call),
-                "warn",
-                f"Log rate limit exceeded: more than {LOG_BYTES_PER_SECOND // KIB} KiB a second; "
-                f"{event.count} lines were lost.",
+                f"Log rate limit exceeded: {rate}; {event.count} lines were lost.",
             )
 
     def say(self, level: str, message: str) -> None:
@@ -109,10 +110,24 @@ class LogIntake:
         if self._owed_bytes >= _OWED_BYTES_MAX:
             self._timer = loop.call_later(_GRANT_SECONDS, self._grant)
 
-    def _note(self, invocation: Invocation | None, level: str, message: str) -> None:
+    def _warn(self, invocation: Invocation | None, message: str) -> None:
+        """What the tenant is to know of its log."""
+        self._note(invocation, "warn", [message])
+
+    def _note(self, invocation: Invocation | None, level: str, messages: list[str]) -> None:
         recorder = None if invocation is None else self._process.recorder_of(invocation)
         if recorder is not None:
-            recorder.log(level, message)
+            recorder.log(level, messages)
         elif self._traces is not None:
-            self._traces.said(self._process.worker, level, message)
-        self.say(level, message)
+            self._traces.said(self._process.worker, level, messages)
+        for message in messages:
+            self.say(level, message)
+
+
+def _first(messages: list[str], size_max: int) -> Iterator[str]:
+    """What of them fits, the last one cut."""
+    for message in messages:
+        if size_max <= 0:
+            return
+        yield message[:size_max]
+        size_max -= log_size(message)

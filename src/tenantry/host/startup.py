@@ -128,7 +128,7 @@ class _Log:
 
     def log_received(self, event: LogReceived) -> None:
         if event.level == "error":
-            self.text = self._redact(event.message)[:TRIAL_LOG_CHARACTERS_MAX]
+            self.text = self._redact(event.messages[-1])[:TRIAL_LOG_CHARACTERS_MAX]
 
     def logs_lost(self, event: LogLost) -> None: ...
 

@@ -6,7 +6,7 @@ Nothing is recorded for a Worker that nobody watches: `TraceHub.recorder` then g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -134,11 +134,11 @@ class TraceHub:
             return None
         return Recorder(self, worker, kind, method, payload, redact, is_kept=is_kept)
 
-    def said(self, worker: DeployedWorker, level: str, message: str) -> None:
+    def said(self, worker: DeployedWorker, level: str, messages: Sequence[str]) -> None:
         """Something that the Worker logged while it ran no invocation."""
         if self._of_notable or (worker.namespace, worker.name) in self._listeners:
-            log = TraceLog(level, message, _now_ms())
-            self.publish(Trace(worker.name, worker.namespace, worker.version_id, "unknown", [log]))
+            logs = _logs(level, messages)
+            self.publish(Trace(worker.name, worker.namespace, worker.version_id, "unknown", logs))
 
     def publish(self, trace: Trace, *, is_kept: bool = False) -> None:
         listeners = list(self._listeners.get((trace.namespace, trace.worker), ()))
@@ -184,8 +184,8 @@ class Recorder:
         self._published = False
         self.cpu_seconds = 0.0
 
-    def log(self, level: str, message: str) -> None:
-        self._logs.append(TraceLog(level, message, _now_ms()))
+    def log(self, level: str, messages: Sequence[str]) -> None:
+        self._logs += _logs(level, messages)
 
     def answered_before(self) -> None:
         """It is made for what comes after the answer, of which nothing is known any more."""
@@ -268,6 +268,11 @@ def _status_untrusted(payload: bytes) -> int | None:
     except ProtocolError:
         return None
     return response.status if isinstance(response, ResponseValue) else None
+
+
+def _logs(level: str, messages: Sequence[str]) -> list[TraceLog]:
+    now = _now_ms()
+    return [TraceLog(level, message, now) for message in messages]
 
 
 def _now_ms() -> int:

@@ -183,7 +183,7 @@ class _Host:
     def stream_failed(self, export: StreamExport, error: BaseException) -> None: ...
 
     def log_received(self, event: LogReceived) -> None:
-        raise AssertionError(event.message)
+        raise AssertionError(event.messages)
 
     def logs_lost(self, event: LogLost) -> None: ...
 

@@ -42,7 +42,7 @@ from tenantry.wire.events import (
     StubExport,
     WireLimitError,
 )
-from tenantry.wire.limits import LOG_EVENT_BYTES
+from tenantry.wire.limits import LOG_MESSAGE_BYTES
 from tenantry.wire.values import decode_untrusted, encode
 
 __all__ = ["Kit", "Worker", "main", "make", "prepare"]
@@ -310,7 +310,7 @@ class Worker:
             # The host counts for itself, and says where it cut. What it would drop need not be sent to be dropped.
             if invocation.logged_bytes > _LOG_BYTES_MAX:
                 return
-            invocation.logged_bytes += len(message) + LOG_EVENT_BYTES
+            invocation.logged_bytes += len(message) + LOG_MESSAGE_BYTES
         if get_ident() == self._thread:
             self.peer.log(call, level, message)
         else:

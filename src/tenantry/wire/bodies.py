@@ -12,7 +12,7 @@ import msgspec
 
 from tenantry.errors import ProtocolError
 from tenantry.wire.events import InvocationKind, PeerError
-from tenantry.wire.limits import ERROR_TEXT_CHARACTERS_MAX, METHOD_CHARACTERS_MAX
+from tenantry.wire.limits import ERROR_TEXT_CHARACTERS_MAX, LOG_MESSAGES_MAX, METHOD_CHARACTERS_MAX
 
 __all__ = [
     "CallBody",
@@ -20,6 +20,7 @@ __all__ = [
     "ErrorBody",
     "LogBody",
     "ResultBody",
+    "cut",
     "decode_call",
     "decode_error",
     "decode_integer",
@@ -27,7 +28,6 @@ __all__ = [
     "decode_result",
     "decode_text",
     "encode_error",
-    "encode_log",
     "encode_text",
     "pack",
     "read_untrusted",
@@ -72,7 +72,7 @@ class ErrorBody(_Body):
 
 class LogBody(_Body):
     level: _Text
-    message: _Text
+    messages: Annotated[list[_Text], msgspec.Meta(min_length=1, max_length=LOG_MESSAGES_MAX)]
 
 
 pack: Final = msgspec.msgpack.Encoder().encode
@@ -84,21 +84,17 @@ decode_integer: Final = msgspec.msgpack.Decoder(int).decode
 decode_text: Final = msgspec.msgpack.Decoder(_Text).decode
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """Cut to what a peer accepts, and free of what UTF-8 cannot carry."""
     return text[:ERROR_TEXT_CHARACTERS_MAX].encode("utf-8", "replace").decode()
 
 
 def encode_error(error: PeerError) -> bytes:
-    return pack((_cut(error.name), _cut(error.message), error.code))
-
-
-def encode_log(level: str, message: str) -> bytes:
-    return pack((_cut(level), _cut(message)))
+    return pack((cut(error.name), cut(error.message), error.code))
 
 
 def encode_text(text: str) -> bytes:
-    return pack(_cut(text))
+    return pack(cut(text))
 
 
 _B = TypeVar("_B")

@@ -165,17 +165,17 @@ class StreamAborted(msgspec.Struct, eq=False):
 
 
 class LogReceived(msgspec.Struct, eq=False):
-    """Something the code of an invocation printed, logged or raised. `call` is the invocation, or 0. `size` is what it
-    took of the log's window."""
+    """What the code of an invocation printed, logged or raised: at least one message. `call` is the invocation, or 0.
+    `size` is what they took of the log's window."""
 
     call: int
     level: str
-    message: str
+    messages: list[str]
     size: int
 
 
 class LogLost(msgspec.Struct, eq=False):
-    """So many events did not fit into the log's window. `call` is the invocation of the last of them, or 0."""
+    """So many messages did not fit into the log's window. `call` is the invocation of the last of them, or 0."""
 
     call: int
     count: int

@@ -39,8 +39,10 @@ LOG_WINDOW_BYTES: Final = 512 * KIB
 """What a side may log before the other one has granted more. What does not fit is lost: a log holds nobody up."""
 LOG_RESERVE_BYTES: Final = 64 * KIB
 """And beyond that, of level `error`: a flood of prints must not take away the traceback that ends it."""
-LOG_EVENT_BYTES: Final = 64
-"""What a log event counts for beyond its body: to show one costs more than its bytes."""
+LOG_MESSAGE_BYTES: Final = 64
+"""What a message counts for beyond its text: to show one costs more than its bytes."""
+LOG_MESSAGES_MAX: Final = 16
+"""In one LOG frame."""
 
 CALLS_MAX: Final = 8192
 """Calls in progress in one direction."""

@@ -17,7 +17,8 @@ and is ignored; what never was is a violation.
 * What ends without an event of its own (a scope was over, the peer released it) is listed in `dropped`.
 
 `capabilities` keeps the tables of exports and imports, `flow` has the frames that concern one of them, such as a
-stream's bytes, `parts` the payloads that no frame holds; here are the calls. A call whose target is gone names 0.
+stream's bytes, `parts` the payloads that no frame holds, `log_window` what is logged; here are the calls. A call whose
+target is gone names 0.
 
 A side never sends what the other would have to refuse: what would pass a bound raises WireLimitError, and nothing was
 sent or changed.
@@ -32,11 +33,8 @@ from tenantry.errors import ProtocolError
 from tenantry.wire.bodies import (
     decode_call,
     decode_error,
-    decode_integer,
-    decode_log,
     decode_result,
     encode_error,
-    encode_log,
     pack,
     read_untrusted,
 )
@@ -51,8 +49,6 @@ from tenantry.wire.events import (
     Event,
     Import,
     InvocationKind,
-    LogLost,
-    LogReceived,
     PeerError,
     StreamExport,
     StubExport,
@@ -62,13 +58,11 @@ from tenantry.wire.flow import Flow
 from tenantry.wire.frames import FrameDecoder, FrameKind, encode_frame
 from tenantry.wire.limits import (
     CALLS_MAX,
-    LOG_EVENT_BYTES,
-    LOG_RESERVE_BYTES,
-    LOG_WINDOW_BYTES,
     METHOD_CHARACTERS_MAX,
     PAYLOAD_BYTES_MAX,
     PAYLOAD_PART_BYTES,
 )
+from tenantry.wire.log_window import LogWindow
 from tenantry.wire.parts import PendingPayloads, cut
 
 __all__ = ["PROTOCOL_VERSION", "Session"]
@@ -86,11 +80,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _log_floor(level: str) -> int:
-    """Where the room for logs of a level ends."""
-    return -LOG_RESERVE_BYTES if level == "error" else 0
 
 
 class _Invocation(Scope):
@@ -121,9 +110,7 @@ class Session(Flow):
         self._outgoing: dict[int, _Invocation] = {}
         self._incoming: dict[int, _Invocation] = {}
         self._pending = PendingPayloads()
-        self._log_room_bytes = self._log_window_bytes = LOG_WINDOW_BYTES
-        """What this side may still log, and the peer."""
-        self._logs_lost = self._log_lost_call = 0
+        self._logs = LogWindow(self._outbox)
 
     # What this side does -------------------------------------------------------------------------------------------
 
@@ -207,20 +194,15 @@ class Session(Flow):
 
     def log(self, call: int, level: str, message: str) -> None:
         """Lost when the peer has not granted room for it: then the peer learns how many were."""
-        if self._log_room_bytes <= _log_floor(level):
-            self._logs_lost += 1
-            self._log_lost_call = call
-            return
-        body = encode_log(level, message)
-        self._log_room_bytes -= len(body) + LOG_EVENT_BYTES
-        self._outbox.append(encode_frame(FrameKind.LOG, call, body))
+        self._logs.say(call, level, message)
 
     def grant_log(self, size: int) -> None:
-        """Let the peer log `size` bytes more: no more than what its events have taken."""
-        assert size > 0, "room only grows"
-        self._log_window_bytes += size
-        assert self._log_window_bytes <= LOG_WINDOW_BYTES, "more room than a peer accepts"
-        self._outbox.append(encode_frame(FrameKind.LOG_CREDIT, 0, pack(size)))
+        """Let the peer log `size` bytes more: no more than what its messages have taken."""
+        self._logs.grant(size)
+
+    def take_outbox(self) -> bytes:
+        self._logs.finish()
+        return super().take_outbox()
 
     def close(self) -> tuple[list[StubExport | StreamExport], list[Import]]:
         """The channel is gone. All that was live on it, which is now dead."""
@@ -320,27 +302,13 @@ class Session(Flow):
             events.append(CallCanceled(call))
 
     def _receive_log(self, call: int, body: bytes, events: list[Event]) -> None:
-        message = read_untrusted(decode_log, body)
-        if self._log_window_bytes <= _log_floor(message.level):
-            raise ProtocolError("a log that there was no room for")
-        size = len(body) + LOG_EVENT_BYTES
-        self._log_window_bytes -= size
-        events.append(LogReceived(call, message.level, message.message, size))
+        events.append(self._logs.receive_untrusted(call, body))
 
     def _receive_log_credit(self, identifier: int, body: bytes, events: list[Event]) -> None:
-        size = read_untrusted(decode_integer, body)
-        if identifier or size <= 0 or self._log_room_bytes + size > LOG_WINDOW_BYTES:
-            raise ProtocolError("room for logs out of bounds")
-        self._log_room_bytes += size
-        if self._logs_lost and self._log_room_bytes > 0:
-            self._outbox.append(encode_frame(FrameKind.LOG_LOST, self._log_lost_call, pack(self._logs_lost)))
-            self._logs_lost = 0
+        self._logs.receive_credit_untrusted(identifier, body)
 
     def _receive_log_lost(self, call: int, body: bytes, events: list[Event]) -> None:
-        count = read_untrusted(decode_integer, body)
-        if count <= 0:
-            raise ProtocolError("no log at all that was lost")
-        events.append(LogLost(call, count))
+        events.append(self._logs.receive_lost_untrusted(call, body))
 
     def _receive_call_part(self, call: int, body: bytes, events: list[Event]) -> None:
         if call <= self._last_call_received:

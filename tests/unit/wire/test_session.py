@@ -33,7 +33,8 @@ from tenantry.wire.limits import (
     DATA_BYTES_MAX,
     ERROR_TEXT_CHARACTERS_MAX,
     EXPORTS_MAX,
-    LOG_EVENT_BYTES,
+    LOG_MESSAGE_BYTES,
+    LOG_MESSAGES_MAX,
     LOG_RESERVE_BYTES,
     LOG_WINDOW_BYTES,
     METHOD_CHARACTERS_MAX,
@@ -163,7 +164,7 @@ def test_logs_are_taken_while_there_is_room_and_what_was_lost_is_told_once_there
     for _ in range(200):
         pair.a.log(0, "log", "x" * 10_000)
     sizes = [event.size for event in pair.to_b()]
-    assert all(size > 10_000 + LOG_EVENT_BYTES for size in sizes)
+    assert set(sizes) == {10_000 + LOG_MESSAGE_BYTES}
     assert sum(sizes[:-1]) < LOG_WINDOW_BYTES <= sum(sizes)
 
     for _ in range(200):
@@ -180,7 +181,36 @@ def test_logs_are_taken_while_there_is_room_and_what_was_lost_is_told_once_there
     pair.a.log(0, "log", "heard")
     (heard,) = pair.to_b()
     assert isinstance(heard, LogReceived)
-    assert heard.message == "heard"
+    assert heard.messages == ["heard"]
+
+
+def test_messages_of_one_invocation_at_one_level_share_frames_and_nothing_overtakes_them(pair: Pair) -> None:
+    for number in range(LOG_MESSAGES_MAX + 2):
+        pair.a.log(1, "log", f"line {number}")
+    pair.a.log(1, "warn", "another level")
+    pair.a.log(2, "warn", "another invocation")
+    pair.a.call(0, InvocationKind.RPC, "method", b"")
+    pair.a.log(2, "warn", "behind a call")
+    pair.a.log(2, "warn", "x" * 10_000)
+    pair.a.log(2, "warn", "behind a long one")
+    said = [(event.call, event.messages) if isinstance(event, LogReceived) else event for event in pair.to_b()]
+    call = said.pop(4)
+    assert isinstance(call, CallReceived)
+    assert said == [
+        (1, [f"line {number}" for number in range(LOG_MESSAGES_MAX)]),
+        (1, [f"line {LOG_MESSAGES_MAX}", f"line {LOG_MESSAGES_MAX + 1}"]),
+        (1, ["another level"]),
+        (2, ["another invocation"]),
+        (2, ["behind a call", "x" * 10_000]),
+        (2, ["behind a long one"]),
+    ]
+
+
+def test_what_a_message_takes_of_the_window_is_counted_in_bytes(pair: Pair) -> None:
+    pair.a.log(0, "log", "\N{SNOWMAN}" * 10)
+    pair.a.log(0, "log", "plain")
+    (event,) = pair.to_b()
+    assert event.size == 30 + 5 + 2 * LOG_MESSAGE_BYTES
 
 
 def test_a_stream_that_was_handed_back_is_the_very_object_and_what_was_asked_of_it_is_void(pair: Pair) -> None:
@@ -478,9 +508,12 @@ VIOLATIONS = {
     "an abort without a reason": frame(FrameKind.ABORT, 2),
     "an abort whose reason is no text": frame(FrameKind.ABORT, 2, 5),
     "a log that cannot be read": frame(FrameKind.LOG, 0, ("info",)),
-    "a log with a long level": frame(FrameKind.LOG, 0, (TEXT_TOO_LONG, "")),
-    "a log with a long message": frame(FrameKind.LOG, 0, ("", TEXT_TOO_LONG)),
-    "logs that there is no room for": frame(FrameKind.LOG, 0, ("log", "x" * 60_000)) * 10,
+    "a log with a long level": frame(FrameKind.LOG, 0, (TEXT_TOO_LONG, [""])),
+    "a log with a long message": frame(FrameKind.LOG, 0, ("", [TEXT_TOO_LONG])),
+    "a log without a message": frame(FrameKind.LOG, 0, ("", [])),
+    "too many messages in a log": frame(FrameKind.LOG, 0, ("", [""] * (LOG_MESSAGES_MAX + 1))),
+    "logs that there is no room for": frame(FrameKind.LOG, 0, ("log", ["x" * 60_000])) * 10,
+    "a log that there is no room for in part": frame(FrameKind.LOG, 0, ("log", ["x" * 60_000] * 10)),
     "errors that there is no room for": frame(FrameKind.LOG, 0, ("error", "x" * 60_000)) * 12,
     "room for logs of a call": frame(FrameKind.LOG_CREDIT, 1, 1),
     "room for logs that were not made": frame(FrameKind.LOG_CREDIT, 0, 1),

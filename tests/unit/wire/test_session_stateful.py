@@ -332,7 +332,8 @@ class Sessions(RuleBasedStateMachine):
                 held.end("aborted")
                 assert (held.sent.over, event.reason) == ("aborted", "it broke off")
             case LogReceived():
-                assert (event.call, event.level, event.message) == peer.logged.pop(0)
+                for message in event.messages:
+                    assert (event.call, event.level, message) == peer.logged.pop(0)
                 side.log_owed += event.size
             case LogLost():
                 del peer.logged[: event.count]
