@@ -73,7 +73,7 @@ FREE_PAGES_MIN = 4096
 SHRINK_PAGES_MAX = 1024
 
 # Rows that the event loop itself may read for one call, about a microsecond each. More goes to a thread.
-LOOP_ROWS_MAX = 48
+LOOP_ROWS_MAX = 128
 
 # Values that a bulk read fetches before it lets others run.
 LOOP_VALUES_MAX = 8

@@ -164,7 +164,8 @@ class Handle:
         if len(rows) == rows_max and len(keys) <= limit:
             # There may be more, and expired ones may hide it.
             async with self._thread_work:
-                keys = _alive(await self._run(self._file.thread_keys, prefix, after, limit + 1, now), now)
+                rest = limit + 1 - len(keys)
+                keys += _alive(await self._run(self._file.thread_keys, prefix, rows[-1][0], rest, now), now)
         return KeyPage(keys[:limit], more=len(keys) > limit)
 
     async def chunk(self, blob: int, position: int) -> bytes:
