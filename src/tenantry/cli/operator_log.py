@@ -103,7 +103,7 @@ class OperatorLog:
         self._thread.join(seconds_max)
 
     def _write(self) -> None:
-        pace = Pace()
+        pace = Pace(self._is_behind)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._closing)
@@ -127,6 +127,9 @@ class OperatorLog:
                 return  # nobody reads any more
             if closing:
                 return
+
+    def _is_behind(self) -> bool:
+        return self._closing or self._pending_characters > PENDING_CHARACTERS_MAX // 4
 
     def _format(self, line: LogEvent | _Entry) -> str:
         """One line for each line of a Worker's message, or what there is to say of the platform."""

@@ -38,6 +38,8 @@ _ENTRY_BYTES: Final = 512
 _BATCH_SECONDS: Final = 0.1
 _SWEEP_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
+_CHECKPOINT_PAGES: Final = 200
+"""A fifth of SQLite's own number: a checkpoint is a piece of work that cannot be paced."""
 _LINES_AT_ONCE: Final = 64
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS entries (
@@ -205,6 +207,7 @@ class LogRing:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {limits.LOG_PENDING_CHARACTERS_MAX}")
             connection.executescript(_SCHEMA)
             query = "SELECT worker, namespace, sum(bytes) FROM entries GROUP BY worker, namespace"
@@ -241,7 +244,7 @@ class LogRing:
                     return
 
     def _write(self, traces: Sequence[Trace] | deque[Trace]) -> None:
-        connection, held, pace = self._connection, self._held.copy(), Pace()
+        connection, held, pace = self._connection, self._held.copy(), Pace(self._is_behind)
         connection.execute("BEGIN IMMEDIATE")
         try:
             for trace in traces:
@@ -275,6 +278,9 @@ class LogRing:
                 connection.execute("ROLLBACK")
             raise
         self._held = held
+
+    def _is_behind(self) -> bool:
+        return self._closing or self._pending_characters > limits.LOG_PENDING_CHARACTERS_MAX // 4
 
     def _delete(self, held: Counter[tuple[str, str | None]], where: str, values: tuple[Any, ...]) -> int:
         """Gives the bytes that are free now. `where` is written here."""
