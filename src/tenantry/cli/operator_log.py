@@ -29,9 +29,6 @@ LINE_CHARACTERS: Final = 256
 """What a line counts beside its text, so that empty ones are bounded too."""
 
 _LINES_AT_ONCE: Final = 32
-_PLAIN_CHARACTERS_MAX: Final = 1024
-"""A line without control characters, and no longer, is made ready by who says it: that is soon done, and the thread,
-which shares the interpreter with the loop, has hardly anything to do."""
 _BATCH_SECONDS: Final = 0.02
 """What comes within it is written together: to wake a thread for each line would make the loop share the interpreter
 for each line, too."""
@@ -55,7 +52,7 @@ class OperatorLog:
         self._render = structlog.dev.ConsoleRenderer(
             colors=self._colored, exception_formatter=structlog.dev.plain_traceback
         )
-        self._pending: deque[str | LogEvent | _Entry] = deque()
+        self._pending: deque[LogEvent | _Entry] = deque()
         self._pending_characters = 0
         self._lost = 0
         self._closing = False
@@ -77,9 +74,7 @@ class OperatorLog:
         )
 
     def __call__(self, event: LogEvent) -> None:
-        message = event.message
-        is_plain = len(message) <= _PLAIN_CHARACTERS_MAX and message.isprintable()
-        self._put(self._format(event) if is_plain else event, len(message))
+        self._put(event, len(event.message))
 
     def say(self, entry: _Entry) -> None:
         """A line of the platform's own."""
@@ -87,7 +82,7 @@ class OperatorLog:
             self._stream.write(self._format(entry))
             self._stream.flush()
 
-    def _put(self, line: str | LogEvent | _Entry, characters: int) -> bool:
+    def _put(self, line: LogEvent | _Entry, characters: int) -> bool:
         """False: nobody takes it any more."""
         with self._changed:
             if self._closing:
@@ -136,10 +131,8 @@ class OperatorLog:
     def _is_behind(self) -> bool:
         return self._closing or self._pending_characters > PENDING_CHARACTERS_MAX // 4
 
-    def _format(self, line: str | LogEvent | _Entry) -> str:
+    def _format(self, line: LogEvent | _Entry) -> str:
         """One line for each line of a Worker's message, or what there is to say of the platform."""
-        if isinstance(line, str):
-            return line
         if isinstance(line, dict):
             return f"{self._render(None, '', line)}\n"
         prefix = f"[{line.worker}] "
