@@ -2,8 +2,8 @@
 
 The event loop puts entries into a queue with a bound; a thread writes what has come since, in one transaction. The loop
 also encodes them, which takes it no longer than to count what they hold. What does not fit into the queue, or cannot be
-written, is lost, counted, and said to be. Nothing here is flushed to the disk for its own sake: `kill -9` takes the last
-tenth of a second, a power cut perhaps more; the file stays readable.
+written, is lost, counted, and said to be. Nothing here is flushed to the disk for its own sake: `kill -9` takes the
+last tenth of a second, a power cut perhaps more; the file stays readable.
 
 When the ring is full, the oldest goes of the Worker that holds most of it: one that floods it pushes out its own.
 """
