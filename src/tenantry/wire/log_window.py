@@ -18,7 +18,7 @@ from tenantry.wire.limits import LOG_MESSAGE_BYTES, LOG_MESSAGES_MAX, LOG_RESERV
 __all__ = ["LogWindow", "log_size"]
 
 _SHARED_FRAME_BYTES_MAX: Final = 4096
-"""With this much in it, a frame is not joined any more."""
+"""With this much in it, a frame takes no message more."""
 
 
 def log_size(message: str) -> int:
@@ -81,13 +81,15 @@ class LogWindow:
     def receive_untrusted(self, call: int, body: bytes) -> LogReceived:
         """A LOG frame. As the other two, raises ProtocolError and nothing else."""
         said = read_untrusted(decode_log, body)
-        floor = _floor(said.level)
-        room = self._peers_room_bytes
+        room = self._peers_room_bytes - _floor(said.level)
+        size = 0
         for message in said.messages:
-            if room <= floor:
+            if size >= room:
                 raise ProtocolError("a log that there was no room for")
-            room -= log_size(message)
-        size, self._peers_room_bytes = self._peers_room_bytes - room, room
+            if size >= _SHARED_FRAME_BYTES_MAX:
+                raise ProtocolError("a message in a frame that has no room for it")
+            size += log_size(message)
+        self._peers_room_bytes -= size
         return LogReceived(call, said.level, said.messages, size)
 
     def receive_credit_untrusted(self, identifier: int, body: bytes) -> None:

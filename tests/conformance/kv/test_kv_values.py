@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncio
 import pytest
 
 from tenantry.errors import BindingError, StreamError
@@ -131,12 +132,16 @@ class TestExpiration:
         assert await kv.get("key") is None
 
     async def test_expired_entries_hide_nothing_in_a_listing(self, kv: Any) -> None:
-        for index in range(120):
-            await kv.put(f"a{index:03}", "value", expirationTtl=60)
-        await kv.put("b", "value")
+        names = [f"a{index:03}" for index in range(301)]
+        await asyncio.gather(
+            *(kv.put(name, "value", expirationTtl=60 if index % 100 else 6000) for index, name in enumerate(names))
+        )
         kv.clock.now += 1000
-        assert await kv.names() == ["b"]
-        assert (await kv.list(None, 1))["list_complete"]
+        assert await kv.names() == names[::100]
+        page = await kv.list(None, 3)
+        assert [key["name"] for key in page["keys"]] == names[:300:100]
+        assert not page["list_complete"]
+        assert (await kv.list(None, 4))["list_complete"]
 
     async def test_a_key_can_be_written_again_after_it_expired(self, kv: Any) -> None:
         await kv.put("key", b"x" * 100_000, expirationTtl=60)

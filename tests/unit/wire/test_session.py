@@ -513,7 +513,10 @@ VIOLATIONS = {
     "a log without a message": frame(FrameKind.LOG, 0, ("", [])),
     "too many messages in a log": frame(FrameKind.LOG, 0, ("", [""] * (LOG_MESSAGES_MAX + 1))),
     "logs that there is no room for": frame(FrameKind.LOG, 0, ("log", ["x" * 60_000])) * 10,
-    "a log that there is no room for in part": frame(FrameKind.LOG, 0, ("log", ["x" * 60_000] * 10)),
+    "logs that there is room for in part": frame(FrameKind.LOG, 0, ("log", ["x" * 64_000])) * 8
+    + frame(FrameKind.LOG, 0, ("log", ["x" * 9_000]))
+    + frame(FrameKind.LOG, 0, ("log", ["x" * 3_000, ""])),
+    "too much in a log": frame(FrameKind.LOG, 0, ("log", ["x" * 5_000, ""])),
     "errors that there is no room for": frame(FrameKind.LOG, 0, ("error", "x" * 60_000)) * 12,
     "room for logs of a call": frame(FrameKind.LOG_CREDIT, 1, 1),
     "room for logs that were not made": frame(FrameKind.LOG_CREDIT, 0, 1),
