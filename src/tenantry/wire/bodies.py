@@ -20,7 +20,7 @@ __all__ = [
     "ErrorBody",
     "LogBody",
     "ResultBody",
-    "cut",
+    "cut_text",
     "decode_call",
     "decode_error",
     "decode_integer",
@@ -84,17 +84,17 @@ decode_integer: Final = msgspec.msgpack.Decoder(int).decode
 decode_text: Final = msgspec.msgpack.Decoder(_Text).decode
 
 
-def cut(text: str) -> str:
+def cut_text(text: str) -> str:
     """Cut to what a peer accepts, and free of what UTF-8 cannot carry."""
     return text[:ERROR_TEXT_CHARACTERS_MAX].encode("utf-8", "replace").decode()
 
 
 def encode_error(error: PeerError) -> bytes:
-    return pack((cut(error.name), cut(error.message), error.code))
+    return pack((cut_text(error.name), cut_text(error.message), error.code))
 
 
 def encode_text(text: str) -> bytes:
-    return pack(cut(text))
+    return pack(cut_text(text))
 
 
 _B = TypeVar("_B")

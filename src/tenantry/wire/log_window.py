@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from tenantry.errors import ProtocolError
-from tenantry.wire.bodies import LogBody, cut, decode_integer, decode_log, pack, read_untrusted
+from tenantry.wire.bodies import LogBody, cut_text, decode_integer, decode_log, pack, read_untrusted
 from tenantry.wire.events import LogLost, LogReceived
 from tenantry.wire.frames import FrameKind, encode_frame
 from tenantry.wire.limits import LOG_MESSAGE_BYTES, LOG_MESSAGES_MAX, LOG_RESERVE_BYTES, LOG_WINDOW_BYTES
@@ -45,7 +45,7 @@ class LogWindow:
             self._lost += 1
             self._lost_call = call
             return
-        level, message = cut(level), cut(message)
+        level, message = cut_text(level), cut_text(message)
         size = log_size(message)
         self._room_bytes -= size
         if not self._joins(call, level):
