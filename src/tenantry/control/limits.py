@@ -136,7 +136,7 @@ AUDIT_PATH_CHARACTERS_MAX = 1024
 VAULT_FILE_BYTES_MAX = 16 * 1024
 
 # Of logs that wait to be written; what comes on top is lost, and counted. Ours.
-LOG_PENDING_BYTES_MAX = 8 * 1024 * 1024
+LOG_PENDING_CHARACTERS_MAX = 8 * 1024 * 1024
 # Of the name and of the message of an exception that is kept. Ours.
 LOG_EXCEPTION_CHARACTERS_MAX = 64 * 1024
 # Entries in one answer, and bytes: a cursor leads on. Ours.

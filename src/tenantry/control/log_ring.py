@@ -1,33 +1,31 @@
 """What Workers said and how their invocations ended, on disk: a ring of so many bytes and days.
 
-The event loop puts entries into a queue with a bound; a thread writes what has come since, in one transaction. The loop
-also encodes them, which takes it no longer than to count what they hold. What does not fit into the queue, or cannot be
-written, is lost, counted, and said to be. Nothing here is flushed to the disk for its own sake: `kill -9` takes the
-last tenth of a second, a power cut perhaps more; the file stays readable.
+The event loop only puts a trace into a queue with a bound; a thread writes what has come since, in one transaction.
+What does not fit into the queue, or cannot be written, is lost, counted, and said to be. Nothing here is flushed to the
+disk for its own sake: `kill -9` takes the last tenth of a second, a power cut perhaps more; the file stays readable.
 
 When the ring is full, the oldest goes of the Worker that holds most of it: one that floods it pushes out its own.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from tenantry.control import limits
 from tenantry.errors import ConfigError
-from tenantry.host import Trace, TraceException, TraceLog
+from tenantry.host import Trace
 from tenantry.pace import Pace
 
 __all__ = ["LEVELS", "LogEntry", "LogQuery", "LogRing"]
@@ -42,6 +40,7 @@ _SWEEP_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
 _CHECKPOINT_PAGES: Final = 200
 """A fifth of SQLite's own number: a checkpoint is a piece of work that cannot be paced."""
+_LINES_AT_ONCE: Final = 64
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS entries (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,6 +55,23 @@ _SCHEMA: Final = """
     CREATE INDEX IF NOT EXISTS entries_worker ON entries (worker, namespace, id);
     CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
 """
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """`at` is in milliseconds since 1970."""
+
+    level: str
+    message: str
+    at: int
+
+
+class LogException(msgspec.Struct, frozen=True):
+    """`stack` is the tenant's own traceback."""
+
+    name: str
+    message: str
+    stack: str
+    at: int
 
 
 class LogRequest(msgspec.Struct, frozen=True):
@@ -79,8 +95,8 @@ class LogEntry(msgspec.Struct, frozen=True):
     cpu_ms: int | None
     request: LogRequest | None
     rpc_method: str | None
-    logs: list[TraceLog]
-    exceptions: list[TraceException]
+    logs: list[LogLine]
+    exceptions: list[LogException]
     id: int = 0
     """Counts up, in the order of their ends."""
 
@@ -122,8 +138,8 @@ class LogRing:
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
         self._clock = clock
-        self._pending: deque[_Row] = deque()
-        self._pending_bytes = 0
+        self._pending: deque[Trace] = deque()
+        self._pending_characters = 0
         self._lost = 0
         self._closing = False
         self._busy = False
@@ -144,13 +160,16 @@ class LogRing:
         self._thread.start()
 
     def __call__(self, trace: Trace) -> None:
-        row = _row(trace)
+        size = _ENTRY_BYTES + sum(len(each.message) for each in trace.logs)
+        size += sum(len(each.message) + len(each.stack) for each in trace.exceptions)
+        if trace.request is not None:
+            size += len(trace.request.url)
         with self._changed:
-            if self._pending_bytes + row.size > limits.LOG_PENDING_BYTES_MAX:
+            if self._pending_characters + size > limits.LOG_PENDING_CHARACTERS_MAX:
                 self._lost += 1
                 return
-            self._pending.append(row)
-            self._pending_bytes += row.size
+            self._pending.append(trace)
+            self._pending_characters += size
             if len(self._pending) == 1:  # else the thread is awake, or about to be
                 self._changed.notify_all()
 
@@ -189,7 +208,7 @@ class LogRing:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {limits.LOG_PENDING_BYTES_MAX}")
+            connection.execute(f"PRAGMA journal_size_limit = {limits.LOG_PENDING_CHARACTERS_MAX}")
             connection.executescript(_SCHEMA)
             query = "SELECT worker, namespace, sum(bytes) FROM entries GROUP BY worker, namespace"
             self._held = Counter({(worker, namespace): size for worker, namespace, size in connection.execute(query)})
@@ -206,15 +225,15 @@ class LogRing:
                     if not self._closing and self._pending:
                         # More may come: one transaction for what arrives within a moment.
                         self._changed.wait_for(lambda: self._closing, _BATCH_SECONDS)
-                    rows, self._pending = self._pending, deque()
-                    self._pending_bytes = 0
+                    traces, self._pending = self._pending, deque()
+                    self._pending_characters = 0
                     lost, self._lost = self._lost, 0
                     closing_down = self._closing
                     self._busy = True
                 try:
-                    self._write(rows)
+                    self._write(traces)
                 except Exception as error:  # noqa: BLE001 - what comes later is to be kept all the same
-                    lost += len(rows)
+                    lost += len(traces)
                     _log.warning("logs could not be written", file=str(self._file), reason=str(error))
                 if lost:
                     _log.warning("logs of invocations were lost", count=lost)
@@ -224,18 +243,29 @@ class LogRing:
                 if closing_down:
                     return
 
-    def _write(self, rows: Iterable[_Row]) -> None:
+    def _write(self, traces: Sequence[Trace] | deque[Trace]) -> None:
         connection, held, pace = self._connection, self._held.copy(), Pace(self._is_behind)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for row in rows:
+            for trace in traces:
                 pace.step()
+                entry = _entry(trace, pace)
+                document = msgspec.json.encode(entry)
+                size = len(document) + _ENTRY_BYTES
                 connection.execute(
                     "INSERT INTO entries (at, namespace, worker, outcome, level, bytes, document) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    row,
+                    (
+                        entry.at,
+                        entry.namespace,
+                        entry.worker,
+                        entry.outcome,
+                        LEVELS.index(entry.level),
+                        size,
+                        document,
+                    ),
                 )
-                held[row.worker, row.namespace] += row.size
+                held[entry.worker, entry.namespace] += size
             self._delete(held, "at < ?", (self._oldest(),))
             total = held.total()
             while total > self._bytes_max:
@@ -250,7 +280,7 @@ class LogRing:
         self._held = held
 
     def _is_behind(self) -> bool:
-        return self._closing or self._pending_bytes > limits.LOG_PENDING_BYTES_MAX // 4
+        return self._closing or self._pending_characters > limits.LOG_PENDING_CHARACTERS_MAX // 4
 
     def _delete(self, held: Counter[tuple[str, str | None]], where: str, values: tuple[Any, ...]) -> int:
         """Gives the bytes that are free now. `where` is written here."""
@@ -287,55 +317,45 @@ def _where(query: LogQuery, oldest: int) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-class _Row(NamedTuple):
-    """Of the table, in the order of its columns. `size`: what the entry counts."""
-
-    at: int
-    namespace: str | None
-    worker: str
-    outcome: str
-    level: int
-    size: int
-    document: bytes
-
-
-def _row(trace: Trace) -> _Row:
+def _entry(trace: Trace, pace: Pace) -> LogEntry:
     request = trace.request
     began = trace.began_at is not None
-    level = _level(trace)
-    entry = LogEntry(
+    return LogEntry(
         at=trace.began_at if trace.began_at is not None else trace.logs[0].at if trace.logs else 0,
         worker=trace.worker,
         namespace=trace.namespace,
         version=trace.version_id,
         outcome=trace.outcome,
-        level=level,
+        level=_level(trace),
         wall_ms=trace.wall_ms if began else None,
         cpu_ms=trace.cpu_ms if began else None,
-        request=None if request is None else LogRequest(request.method, _without_query(request.url), trace.status),
+        request=None
+        if request is None
+        else LogRequest(_text(request.method), _text(_without_query(request.url)), trace.status),
         rpc_method=trace.method,
-        logs=trace.logs,
+        logs=list(_lines(trace, pace)),
         exceptions=[
-            TraceException(
-                each.name[: limits.LOG_EXCEPTION_CHARACTERS_MAX],
-                each.message[: limits.LOG_EXCEPTION_CHARACTERS_MAX],
-                each.stack,
+            LogException(
+                _text(each.name[: limits.LOG_EXCEPTION_CHARACTERS_MAX]),
+                _text(each.message[: limits.LOG_EXCEPTION_CHARACTERS_MAX]),
+                _text(each.stack),
                 each.at,
             )
             for each in trace.exceptions
         ],
     )
-    document = _encode(entry)
-    size = len(document) + _ENTRY_BYTES
-    return _Row(entry.at, entry.namespace, entry.worker, entry.outcome, LEVELS.index(level), size, document)
 
 
-def _encode(entry: LogEntry) -> bytes:
-    """JSON. What is no text, a surrogate, is none in there either."""
-    try:
-        return msgspec.json.encode(entry)
-    except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(entry), ensure_ascii=False).encode("utf-8", "replace")
+def _lines(trace: Trace, pace: Pace) -> Iterator[LogLine]:
+    for count, each in enumerate(trace.logs):
+        if count % _LINES_AT_ONCE == 0:
+            pace.step()
+        yield LogLine(each.level, _text(each.message), each.at)
+
+
+def _text(text: str) -> str:
+    """As JSON can hold it: without surrogates."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _without_query(url: str) -> str:
@@ -346,4 +366,4 @@ def _level(trace: Trace) -> str:
     """The gravest of what there is in it."""
     if trace.exceptions or (trace.began_at is not None and trace.outcome not in ("ok", "canceled")):
         return "error"
-    return max({each.level for each in trace.logs}, key=LEVELS.index, default="info")
+    return max((each.level for each in trace.logs), key=LEVELS.index, default="info")

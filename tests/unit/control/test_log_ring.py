@@ -157,7 +157,7 @@ def test_who_floods_the_ring_pushes_out_its_own(make: Callable[..., LogRing], tm
 def test_what_cannot_be_kept_up_with_is_lost_and_said_to_be(
     make: Callable[..., LogRing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LOG_PENDING_BYTES_MAX", 3000)
+    monkeypatch.setattr(limits, "LOG_PENDING_CHARACTERS_MAX", 3000)
     with capture_logs() as said_of_it:
         ring = make()
         with ring._changed:  # the thread gets to neither before both have come
