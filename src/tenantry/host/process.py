@@ -129,7 +129,7 @@ class WorkerProcess:
         """How often in a row it was seen to do nothing while it held no invocation."""
         self.heard = False
         self.held = False
-        """At the last look it had used up its processor and said nothing, and it said nothing since."""
+        """At a look it had used up its processor and said nothing; since then it neither waited nor said anything."""
         self._serving: dict[int, Serving] = {}
         """Who sees to the calls of the Worker's code that are not answered, by number."""
         self._unserved: dict[int, CallReceived] = {}

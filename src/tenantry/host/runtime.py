@@ -56,6 +56,9 @@ class Process(Protocol):
     def memory_bytes(self) -> int:
         """Its private memory, resident and swapped, read from outside; 0 once it is gone."""
 
+    def is_waiting(self) -> bool:
+        """Whether its first thread waits for something that is not a processor. One that is gone does."""
+
     def limit_memory(self, bytes_max: int) -> None:
         """Let the kernel end it beyond this, where the kernel keeps count; the host looks itself, everywhere."""
 

@@ -238,7 +238,10 @@ class Watchdog:
         in_one_go = process.cpu_in_one_go + used - SILENT_CPU_SHARE * elapsed
         process.cpu_in_one_go = 0.0 if heard else max(0.0, in_one_go)
         process.held = not heard and (
-            used >= BUSY_CPU_SHARE * elapsed or process.cpu_in_one_go >= BUSY_SILENT_CPU_SECONDS
+            used >= BUSY_CPU_SHARE * elapsed
+            or process.cpu_in_one_go >= BUSY_SILENT_CPU_SECONDS
+            # Where others go first, it may get nothing for seconds and be no closer to its end.
+            or (process.held and not process.process.is_waiting())
         )
         running = list(process.invocations.values())
         limit = max(invocation.cpu_seconds_max for invocation in running)

@@ -86,6 +86,18 @@ class SandboxedProcess:
             return 0
         return sum(int(found) for found in _MEMORY.findall(text)) * 1024
 
+    def is_waiting(self) -> bool:
+        """Whether its first thread, which turns its event loop, waits for something that is not a processor."""
+        if self._handle < 0:
+            return True
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb", buffering=0) as file:
+                text = file.read(4096)
+        except OSError:
+            return True
+        # proc_pid_stat(5): the state follows the name, which is in brackets and may hold some.
+        return text[text.rfind(b")") + 2 :][:1] not in _COMPUTING
+
     def interrupt(self) -> None:
         """SIGXCPU: its time is over. What it makes of that is its own affair; it is not killed by it."""
         if self._handle >= 0:
@@ -121,6 +133,8 @@ class SandboxedProcess:
 
 
 _MEMORY = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB$", re.MULTILINE)
+_COMPUTING = (b"R", b"D", b"T", b"t")
+"""It has a processor or wants one, reads a page from a disk, or is stopped."""
 _PID = re.compile(rb"^Pid:\s+(\d+)$", re.MULTILINE)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tenantry.config.deployment import WorkerLimits
 from tenantry.config.plans import Plan, Plans
-from tenantry.host import pool
+from tenantry.host import pool, watchdog
 from tenantry.host.limits import PROCESSES_PER_WORKER_MAX
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -179,7 +179,7 @@ async def test_a_worker_whose_processes_are_all_held_is_told_when_to_come_again(
     monkeypatch.setattr(pool, "HELD_SECONDS_MAX", 0.1)
     site.deploy(WORKER, limits=WorkerLimits(cpu_ms=60_000))
     way = site.host.find(None, "front")
-    spinning = []
+    spinning: list[Any] = []
     async with asyncio.timeout(60):
         while not way._is_held:
             if len(spinning) < PROCESSES_PER_WORKER_MAX:
@@ -187,10 +187,20 @@ async def test_a_worker_whose_processes_are_all_held_is_told_when_to_come_again(
                 await spinning[-1].send(b"GET /spin HTTP/1.1\r\nhost: h\r\n\r\n")
             while len(site.pids()) < len(spinning) or not all(process.held for process in way.processes):
                 await asyncio.sleep(0.01)
-        reply = await site.get("/")
+    reply = await site.get("/")
     assert (reply.status, reply.body) == (429, b"error code: 1015\n")
     assert reply.values("retry-after") == ["1"]
     assert len(site.pids()) == PROCESSES_PER_WORKER_MAX
+
+    # Those that get no processor for a while, and use none therefore, have not let go of it.
+    monkeypatch.setattr(watchdog, "SILENT_CPU_SHARE", 1000)  # whatever they used is forgiven at the next look
+    for pid in site.pids():
+        os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(20):
+        while any(process.cpu_in_one_go for process in way.processes):
+            await asyncio.sleep(0.01)
+    assert (await site.get("/")).status == 429
+
     for pid in site.pids():
         os.kill(pid, signal.SIGKILL)
     assert [(await connection.reply()).status for connection in spinning] == [500] * len(spinning)

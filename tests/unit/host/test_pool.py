@@ -62,6 +62,9 @@ class FakeProcess:
     def memory_bytes(self) -> int:
         return 0
 
+    def is_waiting(self) -> bool:
+        return True
+
     def set_background(self, background: bool) -> bool:
         return True
 
