@@ -42,7 +42,7 @@ class ServiceTarget(Permanent):
     def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
         if not self._opened().eager:
             return False
-        process.serve_now(invocation, call)
+        process.calls.serve_now(invocation, call)
         return True
 
     async def call(

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import structlog
 
-from tenantry.channel import Answered, ChannelClosed, Lane, Peer, RemoteStream
+from tenantry.channel import Answered, ChannelClosed, Lane, Peer
 from tenantry.config.deployment import DeployedWorker
 from tenantry.errors import (
-    BindingError,
     InvocationError,
     LimitExceeded,
     Overloaded,
-    ProtocolError,
-    StreamError,
     TenantryError,
     WorkerCrashed,
 )
 from tenantry.host.admission import Admission
 from tenantry.host.allowance import DEFAULT_ALLOWANCE, Allowance
-from tenantry.host.eager import begin
+from tenantry.host.calls import Calls
 from tenantry.host.invocation import Invocation
 from tenantry.host.limits import (
     MEMORY_BLANK_BYTES_MAX,
-    REFUSED_CALLS_MAX,
     UNPAID_CPU_SECONDS_PER_INVOCATION,
     UNPAID_CPU_SHARE,
     WAIT_UNTIL_SECONDS_MAX,
@@ -34,17 +29,15 @@ from tenantry.host.limits import (
 from tenantry.host.log_intake import LogIntake
 from tenantry.host.logs import LogRate, LogSink
 from tenantry.host.redaction import redactor
-from tenantry.host.remote_stub import RemoteStub
-from tenantry.host.targets import GONE, Reply, Target, Thing
+from tenantry.host.targets import Reply, Target, Thing
 from tenantry.host.terms import NO_TERMS, Terms
+from tenantry.host.things import capability_of, take_back, thing_of
 from tenantry.host.traces import Recorder, TraceHub
-from tenantry.streams import ByteStream, is_byte_stream
 from tenantry.wire.assignment import WORKER_ROOT
 from tenantry.wire.events import (
     CallReceived,
     CallReturned,
     Capability,
-    Import,
     InvocationKind,
     LogLost,
     LogReceived,
@@ -59,7 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tenantry.host.egress.proxy import Proxy
-    from tenantry.host.invocation import Serving
     from tenantry.host.runtime import Process
     from tenantry.host.split import VersionChoice
 
@@ -130,12 +122,7 @@ class WorkerProcess:
         self.heard = False
         self.held = False
         """At a look it had used up its processor and said nothing; since then it neither waited nor said anything."""
-        self._serving: dict[int, Serving] = {}
-        """Who sees to the calls of the Worker's code that are not answered, by number."""
-        self._unserved: dict[int, CallReceived] = {}
-        """Those of them whose task has not begun: if it never does, what they carried is given back."""
-        self._refused = 0
-        """Calls that were refused since the last invocation began."""
+        self.calls = Calls(self)
         self._redact = redactor(worker)
         self._log = LogIntake(self, log_sink, log_rate or LogRate(), traces, self._redact)
         self._on_busy = on_busy
@@ -166,7 +153,7 @@ class WorkerProcess:
         are closed, whatever happens. Cancelling tells the Worker to stop; it tells what it called. The place in
         `admission` that it was given is given back when nothing of it is left.
         """
-        capabilities = [self._capability(thing) for thing in things] if things else []
+        capabilities = [capability_of(self, thing) for thing in things] if things else []
         future: asyncio.Future[CallReturned] = self.loop.create_future()
         try:
             invocation = self.ask(
@@ -183,7 +170,7 @@ class WorkerProcess:
                 choice,
             )
         except InvocationError:
-            await self._take_back(capabilities)
+            await take_back(self.peer, capabilities)
             raise
         try:
             returned = await future
@@ -223,7 +210,7 @@ class WorkerProcess:
             self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
             self.cpu_silent = self.cpu_in_one_go = 0.0
             self._on_busy(self)
-        self._refused = 0
+        self.calls.forgive()
         if self.proxy is not None and terms.outbound is not None:
             # For good: what this code keeps in memory, it could send at another time.
             self.proxy.refuse("Requests of this Worker go through its outbound Worker: use fetch().")
@@ -293,7 +280,7 @@ class WorkerProcess:
         if not returned.capabilities:
             return Reply(returned.payload)
         terms = invocation.terms
-        return Reply(returned.payload, [self._thing(capability, terms) for capability in returned.capabilities])
+        return Reply(returned.payload, [thing_of(self, capability, terms) for capability in returned.capabilities])
 
     def cancel(self, invocation: Invocation) -> None:
         """Nobody waits for the answer any more. What the Worker gave to waitUntil() goes on for as long as it may."""
@@ -338,10 +325,7 @@ class WorkerProcess:
     async def wait_closed(self) -> None:
         """End the process, and wait until nothing that it called is at work any more."""
         self.kill()
-        # A relay ends with the channel, in the same turn.
-        tasks = {serving for serving in self._serving.values() if isinstance(serving, asyncio.Task)}
-        if tasks:
-            await asyncio.wait(tasks)
+        await self.calls.wait_over()
         await self.peer.wait_closed()
 
     def charge_unpaid(self, forgiven: float = 0.0) -> float:
@@ -363,144 +347,10 @@ class WorkerProcess:
 
     def call_received(self, event: CallReceived) -> None:
         self._hear()
-        invocation = self.invocations.get(event.parent)
-        if invocation is None:
-            self._refuse(event, "The execution context which hosts this callback is no longer running.")
-            return
-        invocation.subrequests += 1
-        if invocation.subrequests > invocation.subrequests_max:
-            self._refuse(event, "Too many API requests by single Worker invocation.")
-            return
-        target: Target = (event.target.target if event.target is not None else None) or GONE
-        if event.kind > InvocationKind.RPC:
-            self.peer.close(ProtocolError("an invocation of a kind that only the host starts"))
-            return
-        try:
-            begun = not event.capabilities and target.begin(self, invocation, event)
-        except Exception as error:  # noqa: BLE001 - as of a task that serves it
-            self.fail(event, error)
-            return
-        if not begun:
-            self._unserved[event.call] = event
-            self._keep(self.loop.create_task(self._serve(invocation, event)), invocation, event)
-
-    def _refuse(self, event: CallReceived, message: str) -> None:
-        self._refused += 1
-        if self._refused > REFUSED_CALLS_MAX:
-            self.peer.close(ProtocolError("calls without end"))
-            return
-        self.peer.discard(event.capabilities)
-        self.peer.error(event.call, PeerError("Error", message))
-
-    def serve_now(self, invocation: Invocation, event: CallReceived) -> None:
-        """Serve a call whose target can begin outside of a task, and most often has an answer without one."""
-        task = begin(self._serve(invocation, event), self.loop)
-        if task is not None:
-            self._keep(task, invocation, event)
-
-    def reply_now(self, invocation: Invocation, event: CallReceived, reply: Reply) -> None:
-        """Answer a call, with a task only if there is something to wait for."""
-        if not reply.things and reply.over is None:
-            self.peer.result(event.call, reply.payload)
-            return
-        task = begin(self._serve(invocation, event, reply), self.loop)
-        if task is not None:
-            self._keep(task, invocation, event)
-
-    def serving(self, invocation: Invocation, event: CallReceived, serving: Serving) -> None:
-        """A call has somebody who sees to its answer, until `served`."""
-        self._serving[event.call] = serving
-        invocation.serving.add(serving)
-
-    def served(self, invocation: Invocation, event: CallReceived, serving: Serving) -> None:
-        invocation.serving.discard(serving)
-        del self._serving[event.call]
-
-    def _keep(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
-        self.serving(invocation, event, task)
-        task.add_done_callback(lambda task: self._task_done(task, invocation, event))
-
-    def _task_done(self, task: asyncio.Task[None], invocation: Invocation, event: CallReceived) -> None:
-        self.served(invocation, event, task)
-        if self._unserved.pop(event.call, None) is not None:  # it was cancelled before it began
-            self.peer.discard(event.capabilities)
-            self.peer.error(event.call, PeerError("Error", "The call was canceled."))
-
-    async def _serve(self, invocation: Invocation, event: CallReceived, reply: Reply | None = None) -> None:
-        self._unserved.pop(event.call, None)
-        target: Target = (event.target.target if event.target is not None else None) or GONE
-        over: asyncio.Event | None = None
-        try:
-            if reply is None:
-                things = [self._thing(each, invocation.terms) for each in event.capabilities]
-                reply = await target.call(invocation, event.kind, event.method, event.payload, things)
-            await self._answer(event.call, reply)
-            over = reply.over
-        except asyncio.CancelledError as error:
-            self.fail(event, error)
-            raise
-        except Exception as error:  # noqa: BLE001 - all of them are somebody's answer
-            self.fail(event, error)
-        if over is not None:
-            try:
-                await over.wait()
-            finally:
-                self.peer.done(event.call)
-
-    def fail(self, event: CallReceived, error: BaseException) -> None:
-        """Answer a call with why it failed, as far as the Worker may read it."""
-        match error:
-            case PeerError():
-                answer = PeerError(error.name, error.message, error.code)
-            case BindingError():
-                answer = PeerError(error.name, error.message)
-            case InvocationError() | StreamError() | WireLimitError():
-                answer = PeerError("Error", str(error), error.code)
-            case ProtocolError():
-                self.peer.close(error)
-                return
-            case asyncio.CancelledError():
-                answer = PeerError("Error", "The call was canceled.")
-            case _:
-                # A bug of ours. The Worker gets a reference, the operator the rest.
-                reference = uuid4().hex
-                _log.error(
-                    "a binding call failed",
-                    reference=reference,
-                    worker=self.worker.name,
-                    method=event.method,
-                    exc_info=error,
-                )
-                answer = PeerError("Error", f"internal error; reference = {reference}")
-        self.peer.error(event.call, answer)
-
-    async def _answer(self, call: int, reply: Reply) -> None:
-        capabilities = [self._capability(thing) for thing in reply.things] if reply.things else []
-        try:
-            if self.peer.is_closed:
-                raise ChannelClosed("nobody is left to answer")
-            self.peer.result(call, reply.payload, capabilities, open=reply.over is not None)
-        except (ChannelClosed, WireLimitError) as error:
-            await self._take_back(capabilities)
-            if isinstance(error, WireLimitError):
-                raise
-
-    async def _take_back(self, capabilities: Sequence[Capability]) -> None:
-        """Close, or give back, what could not be sent."""
-        for capability in capabilities:
-            if isinstance(capability, StreamExport):
-                source: ByteStream = capability.source
-                await source.aclose()
-            elif isinstance(capability, StubExport):
-                capability.target.released()
-            else:
-                self.peer.release(capability)
+        self.calls.receive(event)
 
     def call_canceled(self, call: int) -> None:
-        """The Worker lost interest in a call: a Worker that it called is told, a write may or may not be done."""
-        serving = self._serving.get(call)
-        if serving is not None:
-            serving.cancel()
+        self.calls.cancel(call)
 
     def call_closed(self, call: int) -> None:
         self._hear()
@@ -549,35 +399,6 @@ class WorkerProcess:
                 serving.cancel()
         self.invocations.clear()
         self._on_closed(self)
-
-    # Capabilities --------------------------------------------------------------------------------------------------
-
-    def _thing(self, capability: Capability, terms: Terms) -> Thing:
-        """`terms` are those of the invocation that it came with."""
-        if isinstance(capability, Import):
-            if capability.kind == "stream":
-                return self.peer.stream(capability)
-            if capability.owner is None:  # twice in one list is one stub: what it counts, it counts once
-                capability.owner = RemoteStub(self, capability, terms)
-            stub: RemoteStub = capability.owner
-            return stub
-        if isinstance(capability, StreamExport):
-            self.peer.stop_pump(capability)
-            source: ByteStream = capability.source
-            return source
-        target: Target | None = capability.target
-        return target or GONE
-
-    def _capability(self, thing: Thing) -> Capability:
-        if isinstance(thing, RemoteStub):
-            if thing.process is self and thing.imported.live:
-                return thing.imported
-        elif isinstance(thing, RemoteStream) and thing.peer is self.peer and thing.untouched:
-            return thing.imported
-        if is_byte_stream(thing):
-            return StreamExport(thing, thing.length)
-        thing.exported()
-        return StubExport(thing)
 
 
 def memory_exceeded() -> InvocationError:

@@ -44,16 +44,16 @@ class Relay:
         )
         if self._asked is None:
             return False
-        self._process.serving(self._invocation, self._call, self)
+        self._process.calls.serving(self._invocation, self._call, self)
         return True
 
     def cancel(self) -> None:
         """The caller lost interest, or is over. What the other Worker still answers is given back."""
         assert self._asked is not None, "only what began is served"
         self._canceled = True
-        self._process.served(self._invocation, self._call, self)
+        self._process.calls.served(self._invocation, self._call, self)
         self._asked.process.cancel(self._asked)
-        self._process.fail(self._call, asyncio.CancelledError())
+        self._process.calls.fail(self._call, asyncio.CancelledError())
 
     def _answered(self, answer: CallReturned | TenantryError) -> None:
         asked = self._asked
@@ -62,10 +62,10 @@ class Relay:
             if isinstance(answer, CallReturned):
                 asked.process.peer.discard(answer.capabilities)
             return
-        self._process.served(self._invocation, self._call, self)
+        self._process.calls.served(self._invocation, self._call, self)
         if isinstance(answer, CallReturned):
             answer = asked.process.too_late(asked, answer) or answer
         if isinstance(answer, CallReturned):
-            self._process.reply_now(self._invocation, self._call, asked.process.take(asked, answer))
+            self._process.calls.reply_now(self._invocation, self._call, asked.process.take(asked, answer))
         else:
-            self._process.fail(self._call, self._pool.failure(asked, answer))
+            self._process.calls.fail(self._call, self._pool.failure(asked, answer))

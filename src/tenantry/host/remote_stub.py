@@ -46,7 +46,7 @@ class RemoteStub:
         )
 
     def begin(self, process: WorkerProcess, invocation: Invocation, call: CallReceived) -> bool:
-        process.serve_now(invocation, call)
+        process.calls.serve_now(invocation, call)
         return True
 
     def exported(self) -> None:
