@@ -14,10 +14,11 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
 
+from tenantry.channel.outlet import Outlet
+from tenantry.channel.pumps import Pumps
 from tenantry.channel.streams import RemoteStream
 from tenantry.channel.turns import Lane
 from tenantry.errors import ProtocolError, TenantryError
-from tenantry.streams import ByteStream
 from tenantry.wire.events import (
     CallCanceled,
     CallClosed,
@@ -37,7 +38,7 @@ from tenantry.wire.events import (
     StreamExport,
     StubExport,
 )
-from tenantry.wire.limits import DATA_BYTES_MAX, MIB, PAYLOAD_BYTES_MAX
+from tenantry.wire.limits import MIB, PAYLOAD_BYTES_MAX
 from tenantry.wire.session import Session
 
 __all__ = ["Answered", "ChannelClosed", "Handler", "Peer"]
@@ -57,12 +58,8 @@ _BULK_BYTES: Final = 64 * 1024
 _BULK_REST_SECONDS: Final = 0.001
 """There, whoever sent so much at once rests afterwards. From one such read to the next the loop would not sleep, and
 whom it has woken may have to wait for its processor: one tenant's stream kept it at that for milliseconds."""
-_WRITE_AT_ONCE_BYTES: Final = 16 * 1024
-"""A stream's chunk of this size does not wait for company, so that what waits to be written is known at any time."""
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long a peer that cannot be written to any more is still listened to."""
-_HIGH_WATER_BYTES: Final = 2 * MIB
-"""Streams pause while more than this waits to be written."""
 _UNSENT_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
 """A peer that leaves more than this unread does not read at all."""
 
@@ -122,14 +119,11 @@ class Peer:
         self._socket = sock
         self._handler = handler
         self._waiting: dict[int, Answered] = {}
-        self._pumps: dict[int, asyncio.Task[None]] = {}
-        self._chores: set[asyncio.Task[None]] = set()
-        self._unsent = bytearray()
-        self._drained: asyncio.Future[None] | None = None
+        self.outlet = Outlet(sock, loop, self._break)
+        self._pumps = Pumps(self, handler)
         self._flushing = False
         self._alone = alone
         self._resumed = False
-        self._writing = False
         self._last_words: asyncio.TimerHandle | None = None
         """Of a peer that nothing can be written to any more: when it is no longer listened to."""
         self._wanted_bytes = _READ_BYTES_FIRST
@@ -140,7 +134,7 @@ class Peer:
         self.windows = 0
         """Streams of the peer that are being read here: they share what may be under way."""
         loop.add_reader(sock.fileno(), self._readable)
-        self._flush_soon()
+        self.flush_soon()
 
     # Calls ---------------------------------------------------------------------------------------------------------
 
@@ -219,10 +213,6 @@ class Peer:
             self.session.grant_log(size)
             self._after()
 
-    def flush(self) -> None:
-        """Write now, for who will not get to the next turn of the loop."""
-        self._flush()
-
     # Capabilities --------------------------------------------------------------------------------------------------
 
     def stream(self, imported: Import) -> RemoteStream:
@@ -243,57 +233,6 @@ class Peer:
             self.session.release(imported)
             self._after()
 
-    async def _pump(self, export: StreamExport) -> None:
-        """Send what the reader gave credit for. Ends when the credit is used up, or with the stream."""
-        source: ByteStream = export.source
-        try:
-            while export.credit and not export.ended:
-                if len(self._unsent) > _HIGH_WATER_BYTES:
-                    await self._drain()
-                    continue
-                chunk = await source.read(min(export.credit, DATA_BYTES_MAX))
-                if chunk:
-                    self.session.data(export, chunk)
-                else:
-                    self.session.end(export)
-                if len(chunk) >= _WRITE_AT_ONCE_BYTES:
-                    self._flush()
-                else:
-                    self._flush_soon()
-        except BaseException as error:  # noqa: BLE001
-            if not self._is_pump(export):
-                return  # it was stopped: the stream has another reader, or none
-            # Whatever ended the source, a CancelledError of its own included, the reader must learn that it did.
-            if isinstance(error, TenantryError):
-                self.session.abort(export, str(error))
-            else:
-                self._handler.stream_failed(export, error)
-                self.session.abort(export, "the stream broke off")
-            self._flush_soon()
-        if not self._is_pump(export):
-            return
-        del self._pumps[export.identifier]
-        if export.ended:
-            await self._close_source(export)
-            self._handler.export_over(export)
-        elif export.credit:
-            self._credited(export)  # more credit came between the last look and here
-
-    def _is_pump(self, export: StreamExport) -> bool:
-        """Whether the current task is still the one that feeds the stream."""
-        return self._pumps.get(export.identifier) is asyncio.current_task()
-
-    async def _close_source(self, export: StreamExport) -> None:
-        try:
-            await export.source.aclose()
-        except Exception as error:  # noqa: BLE001 - a source may be anybody's code
-            self._handler.stream_failed(export, error)
-
-    async def _drain(self) -> None:
-        if self._drained is None:
-            self._drained = self.loop.create_future()
-        await asyncio.shield(self._drained)
-
     def discard(self, capabilities: Sequence[Capability]) -> None:
         """Give back what came with a call or a result that nobody will look at."""
         for capability in capabilities:
@@ -301,18 +240,11 @@ class Peer:
                 self.release(capability)
             elif isinstance(capability, StreamExport):
                 self.stop_pump(capability)
-                self._close_source_soon(capability)
+                self._pumps.close_source_soon(capability)
 
     def stop_pump(self, export: StreamExport) -> None:
         """The stream was handed back: its new reader is here."""
-        pump = self._pumps.pop(export.identifier, None)
-        if pump is not None:
-            pump.cancel()
-
-    def _close_source_soon(self, export: StreamExport) -> None:
-        task = self.loop.create_task(self._close_source(export))
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        self._pumps.stop(export)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -377,11 +309,11 @@ class Peer:
             if self._alone:
                 if self.session.dropped:
                     self._drop()
-                self._flush()
+                self.flush()
                 if self._resumed:
                     # Who waited for an answer goes on in the next turn, before this: what it says leaves in that turn.
                     self._resumed = False
-                    self._flush_soon()
+                    self.flush_soon()
             else:
                 self._after()
         except Exception as error:  # noqa: BLE001
@@ -403,13 +335,6 @@ class Peer:
         self._handler.call_closed(event.call)
         answered(event.error)
 
-    def _credited_event(self, event: StreamCredited) -> None:
-        self._credited(event.export)
-
-    def _credited(self, export: StreamExport) -> None:
-        if export.identifier not in self._pumps and not export.ended:
-            self._pumps[export.identifier] = self.loop.create_task(self._pump(export))
-
     def _data(self, event: StreamData) -> None:
         self.stream(event.stream).receive(event.data)
 
@@ -425,7 +350,7 @@ class Peer:
         CallFailed: _failed,
         CallClosed: lambda self, event: self._handler.call_closed(event.call),
         CallCanceled: lambda self, event: self._handler.call_canceled(event.call),
-        StreamCredited: _credited_event,
+        StreamCredited: lambda self, event: self._pumps.credited(event.export),
         StreamData: _data,
         StreamEnded: _ended,
         StreamAborted: _aborted,
@@ -440,7 +365,7 @@ class Peer:
         if self.session.dropped:
             self._drop()
         if self.session.has_output:
-            self._flush_soon()
+            self.flush_soon()
 
     def _drop(self) -> None:
         dropped = self.session.dropped[:]
@@ -453,8 +378,8 @@ class Peer:
                 if thing.ended:
                     continue
                 thing.ended = True
-                self.stop_pump(thing)
-                self._close_source_soon(thing)
+                self._pumps.stop(thing)
+                self._pumps.close_source_soon(thing)
             self._handler.export_over(thing)
 
     @staticmethod
@@ -462,56 +387,22 @@ class Peer:
         if isinstance(imported.owner, RemoteStream):
             imported.owner.fail(reason)
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
         if not self._flushing and not self.is_closed:
             self._flushing = True
             self.loop.call_soon(self._flush_turn)
 
     def _flush_turn(self) -> None:
         self._flushing = False
-        self._flush()
+        self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write now, for who will not get to the next turn of the loop, or has much to send."""
         if self.is_closed or not self.session.has_output:
             return
         data = self.session.take_outbox()
-        if self._last_words is not None:
-            return
-        if self._unsent:
-            self._unsent += data
-        else:
-            try:
-                sent = self._socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._break()
-                return
-            if sent == len(data):
-                return
-            self._unsent += memoryview(data)[sent:]
-        if len(self._unsent) > _UNSENT_BYTES_MAX:
+        if self._last_words is None and self.outlet.write(data) > _UNSENT_BYTES_MAX:
             self.close(ProtocolError("the peer does not read what it is sent"))
-            return
-        if not self._writing:
-            self._writing = True
-            self.loop.add_writer(self._socket.fileno(), self._writable)
-
-    def _writable(self) -> None:
-        try:
-            sent = self._socket.send(memoryview(self._unsent)[:_READ_BYTES_MAX])
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            sent = len(self._unsent)
-            self._break()
-        del self._unsent[:sent]
-        if self._drained is not None and len(self._unsent) <= _HIGH_WATER_BYTES:
-            self._drained.set_result(None)
-            self._drained = None
-        if not self._unsent:
-            self._writing = False
-            self.loop.remove_writer(self._socket.fileno())
 
     def _break(self) -> None:
         """Nothing can be written any more. What the peer had to say before is still heard, for a moment."""
@@ -525,25 +416,18 @@ class Peer:
             return
         self.is_closed = True
         self.loop.remove_reader(self._socket.fileno())
-        if self._writing:
-            self.loop.remove_writer(self._socket.fileno())
+        self.outlet.close()
         if self._last_words is not None:
             self._last_words.cancel()  # it would keep all that this peer leads to
         self._socket.close()
-        self._unsent.clear()
-        if self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
         exports, imports = self.session.close()
         for imported in imports:
             self._fail_stream(imported, "the other end of the stream is gone")
-        pumps, self._pumps = self._pumps, {}
-        for pump in pumps.values():
-            pump.cancel()
+        self._pumps.stop_all()
         for export in exports:
             if isinstance(export, StreamExport) and not export.ended:
                 export.ended = True
-                self._close_source_soon(export)
+                self._pumps.close_source_soon(export)
             self._handler.export_over(export)
         waiting = self._waiting
         self._waiting = {}
@@ -554,5 +438,4 @@ class Peer:
     async def wait_closed(self) -> None:
         """Wait for what `close` left to do: the sources of streams give back what they hold."""
         self.close(None)
-        while self._chores:
-            await asyncio.wait(self._chores)
+        await self._pumps.wait_closed()

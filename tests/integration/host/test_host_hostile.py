@@ -71,7 +71,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 async def test_a_capability_that_was_not_granted_cannot_be_named(platform: Any, unique: str, call: str) -> None:
     source = HOSTILE.replace(
-        "ATTACK", f"inv = self.ctx._invocation.call; {call}; the_peer._flush_soon(); sock.setblocking(False)"
+        "ATTACK", f"inv = self.ctx._invocation.call; {call}; the_peer.flush_soon(); sock.setblocking(False)"
     ).replace('return Response("still here")', "import asyncio; await asyncio.sleep(30)")
     platform.deploy(unique, source, bindings={"KV": ("kv_namespace", {"namespace_id": "own"})})
     with pytest.raises((WorkerCrashed, WorkerThrew)):
