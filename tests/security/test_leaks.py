@@ -141,9 +141,10 @@ class Arena:
         self.deploy_dispatcher()
 
     def on_log(self, event: LogEvent) -> None:
-        found = self._waiting.get((event.worker, event.message))
-        if found is not None:
-            found.set()
+        for message in event.messages:
+            found = self._waiting.get((event.worker, message))
+            if found is not None:
+                found.set()
 
     def deploy(self, namespace: str | None, name: str, bundle: str, *bindings: BindingSpec) -> None:
         self._versions += 1

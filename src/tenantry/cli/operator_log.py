@@ -74,24 +74,24 @@ class OperatorLog:
         )
 
     def __call__(self, event: LogEvent) -> None:
-        self._put(event, len(event.message))
+        self._put(event, sum(map(len, event.messages)), len(event.messages))
 
     def say(self, entry: _Entry) -> None:
         """A line of the platform's own."""
         if not self._put(entry, sum(len(value) for value in entry.values() if isinstance(value, str))):
-            self._stream.write(self._format(entry))
+            self._stream.write("".join(self._lines(entry)))
             self._stream.flush()
 
-    def _put(self, line: LogEvent | _Entry, characters: int) -> bool:
-        """False: nobody takes it any more."""
+    def _put(self, said: LogEvent | _Entry, characters: int, count: int = 1) -> bool:
+        """`count` messages, or a line. False: nobody takes it any more."""
         with self._changed:
             if self._closing:
                 return self._thread.is_alive()  # held up by a terminal that does not read: it is lost
             if self._pending_characters >= PENDING_CHARACTERS_MAX:
-                self._lost += 1
+                self._lost += count
                 return True
-            self._pending.append(line)
-            self._pending_characters += characters + LINE_CHARACTERS
+            self._pending.append(said)
+            self._pending_characters += characters + count * LINE_CHARACTERS
             if len(self._pending) == 1:  # else the thread is awake, or about to be
                 self._changed.notify()
             return True
@@ -108,14 +108,16 @@ class OperatorLog:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._closing)
                 self._changed.wait_for(lambda: self._closing, _BATCH_SECONDS)
-                lines, self._pending = self._pending, deque()
+                pending, self._pending = self._pending, deque()
                 self._pending_characters = 0
                 lost, self._lost = self._lost, 0
                 closing = self._closing
             try:
-                while lines:
-                    several = [lines.popleft() for _ in range(min(len(lines), _LINES_AT_ONCE))]
-                    self._stream.write("".join(map(self._format, several)))
+                while pending:
+                    lines: list[str] = []
+                    while pending and len(lines) < _LINES_AT_ONCE:
+                        lines += self._lines(pending.popleft())
+                    self._stream.write("".join(lines))
                     self._stream.flush()
                     pace.step()
                 if lost:
@@ -131,15 +133,14 @@ class OperatorLog:
     def _is_behind(self) -> bool:
         return self._closing or self._pending_characters > PENDING_CHARACTERS_MAX // 4
 
-    def _format(self, line: LogEvent | _Entry) -> str:
-        """One line for each line of a Worker's message, or what there is to say of the platform."""
-        if isinstance(line, dict):
-            return f"{self._render(None, '', line)}\n"
-        prefix = f"[{line.worker}] "
-        if not self._colored:
-            return "".join(f"{prefix}{harmless(each)}\n" for each in line.message.split("\n"))
-        color = _COLORS.get(line.level, "")
-        return "".join(f"{_CYAN}{prefix}{_PLAIN}{color}{harmless(each)}{_PLAIN}\n" for each in line.message.split("\n"))
+    def _lines(self, said: LogEvent | _Entry) -> list[str]:
+        """What there is to say of the platform, or one for each line of a Worker's messages."""
+        if isinstance(said, dict):
+            return [f"{self._render(None, '', said)}\n"]
+        begin, end = f"[{said.worker}] ", "\n"
+        if self._colored:
+            begin, end = f"{_CYAN}{begin}{_PLAIN}{_COLORS.get(said.level, '')}", f"{_PLAIN}\n"
+        return [f"{begin}{harmless(line)}{end}" for message in said.messages for line in message.split("\n")]
 
 
 class _PlatformLogger:

@@ -25,7 +25,7 @@ import structlog
 
 from tenantry.control import limits
 from tenantry.errors import ConfigError
-from tenantry.host import Trace
+from tenantry.host import Trace, TraceLog
 from tenantry.pace import Pace
 
 __all__ = ["LEVELS", "LogEntry", "LogQuery", "LogRing"]
@@ -40,7 +40,6 @@ _SWEEP_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
 _CHECKPOINT_PAGES: Final = 200
 """A fifth of SQLite's own number: a checkpoint is a piece of work that cannot be paced."""
-_LINES_AT_ONCE: Final = 64
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS entries (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,14 +54,6 @@ _SCHEMA: Final = """
     CREATE INDEX IF NOT EXISTS entries_worker ON entries (worker, namespace, id);
     CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
 """
-
-
-class LogLine(msgspec.Struct, frozen=True):
-    """`at` is in milliseconds since 1970."""
-
-    level: str
-    message: str
-    at: int
 
 
 class LogException(msgspec.Struct, frozen=True):
@@ -95,7 +86,7 @@ class LogEntry(msgspec.Struct, frozen=True):
     cpu_ms: int | None
     request: LogRequest | None
     rpc_method: str | None
-    logs: list[LogLine]
+    logs: list[TraceLog]
     exceptions: list[LogException]
     id: int = 0
     """Counts up, in the order of their ends."""
@@ -249,8 +240,7 @@ class LogRing:
         try:
             for trace in traces:
                 pace.step()
-                entry = _entry(trace, pace)
-                document = msgspec.json.encode(entry)
+                entry, document = _document(trace)
                 size = len(document) + _ENTRY_BYTES
                 connection.execute(
                     "INSERT INTO entries (at, namespace, worker, outcome, level, bytes, document) "
@@ -317,7 +307,16 @@ def _where(query: LogQuery, oldest: int) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def _entry(trace: Trace, pace: Pace) -> LogEntry:
+def _document(trace: Trace) -> tuple[LogEntry, bytes]:
+    entry = _entry(trace)
+    try:
+        return entry, msgspec.json.encode(entry)
+    except UnicodeEncodeError:  # lone surrogates, which JSON cannot hold
+        entry = _entry(_valid(trace))
+        return entry, msgspec.json.encode(entry)
+
+
+def _entry(trace: Trace) -> LogEntry:
     request = trace.request
     began = trace.began_at is not None
     return LogEntry(
@@ -329,16 +328,14 @@ def _entry(trace: Trace, pace: Pace) -> LogEntry:
         level=_level(trace),
         wall_ms=trace.wall_ms if began else None,
         cpu_ms=trace.cpu_ms if began else None,
-        request=None
-        if request is None
-        else LogRequest(_text(request.method), _text(_without_query(request.url)), trace.status),
+        request=None if request is None else LogRequest(request.method, _without_query(request.url), trace.status),
         rpc_method=trace.method,
-        logs=list(_lines(trace, pace)),
+        logs=trace.logs,
         exceptions=[
             LogException(
-                _text(each.name[: limits.LOG_EXCEPTION_CHARACTERS_MAX]),
-                _text(each.message[: limits.LOG_EXCEPTION_CHARACTERS_MAX]),
-                _text(each.stack),
+                each.name[: limits.LOG_EXCEPTION_CHARACTERS_MAX],
+                each.message[: limits.LOG_EXCEPTION_CHARACTERS_MAX],
+                each.stack,
                 each.at,
             )
             for each in trace.exceptions
@@ -346,15 +343,23 @@ def _entry(trace: Trace, pace: Pace) -> LogEntry:
     )
 
 
-def _lines(trace: Trace, pace: Pace) -> Iterator[LogLine]:
-    for count, each in enumerate(trace.logs):
-        if count % _LINES_AT_ONCE == 0:
-            pace.step()
-        yield LogLine(each.level, _text(each.message), each.at)
+def _valid(trace: Trace) -> Trace:
+    """With question marks for what is no character."""
+    replace = msgspec.structs.replace
+    request, method = trace.request, trace.method
+    return replace(
+        trace,
+        request=request and replace(request, method=_text(request.method), url=_text(request.url)),
+        method=method and _text(method),
+        logs=[replace(each, message=_text(each.message)) for each in trace.logs],
+        exceptions=[
+            replace(each, name=_text(each.name), message=_text(each.message), stack=_text(each.stack))
+            for each in trace.exceptions
+        ],
+    )
 
 
 def _text(text: str) -> str:
-    """As JSON can hold it: without surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -366,4 +371,4 @@ def _level(trace: Trace) -> str:
     """The gravest of what there is in it."""
     if trace.exceptions or (trace.began_at is not None and trace.outcome not in ("ok", "canceled")):
         return "error"
-    return max((each.level for each in trace.logs), key=LEVELS.index, default="info")
+    return max({each.level for each in trace.logs}, key=LEVELS.index, default="info")

@@ -9,6 +9,6 @@ from tenantry.host.fetches import Answer
 from tenantry.host.host import Host
 from tenantry.host.logs import LogEvent
 from tenantry.host.runtime import PythonRuntime, Runtime
-from tenantry.host.traces import Trace, TraceHub
+from tenantry.host.traces import Trace, TraceHub, TraceLog
 
-__all__ = ["Answer", "BytecodeCache", "Host", "LogEvent", "PythonRuntime", "Runtime", "Trace", "TraceHub"]
+__all__ = ["Answer", "BytecodeCache", "Host", "LogEvent", "PythonRuntime", "Runtime", "Trace", "TraceHub", "TraceLog"]

@@ -86,7 +86,7 @@ class LogIntake:
 
     def say(self, level: str, message: str) -> None:
         """A line of the host's own."""
-        emit(self._sink, self._process.worker, level, message)
+        emit(self._sink, self._process.worker, level, [message])
 
     def close(self) -> None:
         if self._timer is not None:
@@ -120,8 +120,7 @@ class LogIntake:
             recorder.log(level, messages)
         elif self._traces is not None:
             self._traces.said(self._process.worker, level, messages)
-        for message in messages:
-            self.say(level, message)
+        emit(self._sink, self._process.worker, level, messages)
 
 
 def _first(messages: list[str], size_max: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 
 class LogEvent(msgspec.Struct, frozen=True, gc=False):
-    """`message` is a tenant's text: whoever prints it makes it harmless first.
+    """What came together, each message a tenant's text: whoever prints it makes it harmless first.
 
     `gc=False`, though nothing decodes it: a flood of them must not start the garbage collector again and again.
     """
@@ -24,7 +24,7 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     worker: str
     namespace: str | None
     level: str
-    message: str
+    messages: Sequence[str]
 
 
 class LogRate:
@@ -57,9 +57,9 @@ class LogRate:
 LogSink = Callable[[LogEvent], None]
 
 
-def emit(sink: LogSink, worker: DeployedWorker, level: str, message: str) -> None:
-    """Send a line to a Worker's log. Whoever shows it may fail; that harms no request."""
+def emit(sink: LogSink, worker: DeployedWorker, level: str, messages: Sequence[str]) -> None:
+    """Send messages to a Worker's log. Whoever shows them may fail; that harms no request."""
     try:
-        sink(LogEvent(worker.name, worker.namespace, level, message))
+        sink(LogEvent(worker.name, worker.namespace, level, messages))
     except Exception as error:  # noqa: BLE001
         _log.error("a Worker's log could not be shown", worker=worker.name, reason=str(error))

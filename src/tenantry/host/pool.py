@@ -407,10 +407,8 @@ class WorkerPool:
             delay = min(BACKOFF_SECONDS_FIRST * 2 ** min(excess - 1, 16), BACKOFF_SECONDS_MAX)
             self._held_until = self._loop.time() + delay
             _log.warning("a worker crashes and is held back", worker=self.worker.name, seconds=delay)
-            emit(
-                self._log_sink,
-                self.worker,
-                "error",
-                f"Worker crashed {self._crashes} times in a row: it is started again in {delay:g} s at the earliest.",
+            words = (
+                f"Worker crashed {self._crashes} times in a row: it is started again in {delay:g} s at the earliest."
             )
+            emit(self._log_sink, self.worker, "error", [words])
         self._suspect_until = max(self._loop.time(), self._held_until) + HEALTHY_SECONDS

@@ -90,17 +90,18 @@ class Site:
     host: Host
     data: Path
     port: int = 0
-    events: list[LogEvent] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
+    """By whom, and what."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: list[Connection] = field(default_factory=list)
 
     def on_log(self, event: LogEvent) -> None:
-        self.events.append(event)
+        self.said += [(event.worker, message) for message in event.messages]
         self._arrived.set()
 
     async def wait_log(self, text: str) -> None:
         async with asyncio.timeout(20):
-            while not any(text in event.message for event in self.events):
+            while not any(text in message for _, message in self.said):
                 self._arrived.clear()
                 await self._arrived.wait()
 
@@ -120,7 +121,7 @@ class Site:
         if not folder.exists():
             folder.mkdir()
             (folder / "entry.py").write_text(text)
-        self.events.clear()
+        self.said.clear()
         self.host.deployed(
             DeployedWorker(
                 namespace=namespace,
@@ -136,7 +137,7 @@ class Site:
         )
 
     def logs(self, worker: str = "front") -> str:
-        return "\n".join(event.message for event in self.events if event.worker == worker)
+        return "\n".join(message for name, message in self.said if name == worker)
 
     def pids(self, worker: str = "front") -> list[int]:
         return [process["pid"] for process in self.host.processes() if process["worker"] == worker]

@@ -96,7 +96,7 @@ async def test_what_was_given_to_wait_until_goes_on_when_the_client_leaves(site:
     await site.wait_log("later began")
     connection.close()
     await site.wait_log("later finished")
-    assert not any("cancel" in event.message for event in site.events)
+    assert not any("cancel" in message for _, message in site.said)
     await until(lambda: idle(site))
 
 

@@ -51,7 +51,7 @@ async def test_a_body_that_says_it_is_too_large_reaches_no_worker(site: Any) -> 
     site.deploy(WORKER)
     reply = await site.send(b"POST /size HTTP/1.1\r\nhost: h\r\ncontent-length: 100001\r\n\r\n")
     assert (reply.status, reply.body) == (413, b"The request's body is too large.\n")
-    assert not any("begin size" in event.message for event in site.events)
+    assert not any("begin size" in message for _, message in site.said)
     reply = await site.send(b"POST /size HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\n" + bytes(100_000))
     assert (reply.status, reply.body) == (200, b"100000")
 

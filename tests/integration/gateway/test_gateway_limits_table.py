@@ -115,7 +115,7 @@ async def test_a_log_of_more_than_256_kib_is_cut_and_says_so(site: Any) -> None:
     site.deploy(WORKER)
     assert (await site.get("/log")).body == b"fine"
     await site.wait_log("Log size limit exceeded: more than 256 KiB")
-    lines = [event.message for event in site.events if event.message.startswith("line ")]
+    lines = [message for _, message in site.said if message.startswith("line ")]
     assert [line.split()[1] for line in lines] == [str(number) for number in range(len(lines))]
     assert 250 * 1024 < sum(map(len, lines)) <= 256 * 1024
 

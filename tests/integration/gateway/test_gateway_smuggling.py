@@ -71,7 +71,7 @@ async def answered(connection: Any) -> list[int]:
 
 
 def seen(site: Any) -> list[str]:
-    return [event.message for event in site.events if event.message.startswith("saw")]
+    return [message for _, message in site.said if message.startswith("saw")]
 
 
 @pytest.mark.parametrize("request_bytes", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())

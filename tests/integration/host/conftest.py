@@ -33,16 +33,17 @@ class Platform:
     services: InstalledServices
     data: Path
     assets: AccountAssets
-    events: list[LogEvent] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
+    """By whom, and what."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _versions: int = 0
 
     def on_log(self, event: LogEvent) -> None:
-        self.events.append(event)
+        self.said += [(event.worker, message) for message in event.messages]
         self._arrived.set()
 
     def logs(self, worker: str) -> str:
-        return "\n".join(event.message for event in self.events if event.worker == worker)
+        return "\n".join(message for name, message in self.said if name == worker)
 
     async def wait_log(self, worker: str, text: str) -> None:
         """Until the log of a Worker holds a text."""

@@ -374,7 +374,7 @@ async def test_a_traceback_is_the_same_each_time_and_as_python_writes_it(platfor
     for path in ("/1", "/1", "/3", "/100", "/1"):
         with pytest.raises(WorkerThrew):
             await platform.text(unique, path)
-    said = [event.message for event in platform.events if event.worker == unique]
+    said = [message for worker, message in platform.said if worker == unique]
     assert [literal_eval(printed) for printed in said[::2]] == said[1::2]
     assert said[1].count("in fall") == 2
     assert "Previous line repeated" in said[7]

@@ -40,7 +40,7 @@ async def _seen_in_a_worker(level: str) -> dict[str, Any]:
             "pids.max": (folder / "pids.max").read_text().strip(),
             "weights": [_read(each / "cpu.weight") for each in (folder, _cgroup_of(os.getpid()))],
             "outcome": await arena.outcome(attacker, "held = []\nwhile True: held.append(b'x' * (8 << 20))"),
-            "logs": [event.message for event in arena.logs if event.worker == attacker.name],
+            "logs": [text for event in arena.logs if event.worker == attacker.name for text in event.messages],
         }
         while folder.exists():
             await asyncio.sleep(0.01)

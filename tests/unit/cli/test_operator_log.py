@@ -26,13 +26,13 @@ def printed(*events: LogEvent, terminal: bool = False) -> str:
 
 
 def test_each_line_has_the_name_of_its_worker() -> None:
-    assert printed(LogEvent("one", None, "log", "a\nb"), LogEvent("two", "ns", "log", "c")) == (
+    assert printed(LogEvent("one", None, "log", ["a\nb"]), LogEvent("two", "ns", "log", ["c"])) == (
         "[one] a\n[one] b\n[two] c\n"
     )
 
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
-    text = printed(LogEvent("w", None, "log", "\x1b]0;title\x07\x1b[2J\r\x00\x9b1m tab\there"), terminal=True)
+    text = printed(LogEvent("w", None, "log", ["\x1b]0;title\x07\x1b[2J\r\x00\x9b1m tab\there"]), terminal=True)
     own = (operator_log._CYAN, operator_log._PLAIN)
     for sequence in own:
         text = text.replace(sequence, "")
@@ -40,7 +40,7 @@ def test_control_characters_are_shown_and_not_obeyed() -> None:
 
 
 def test_a_forged_line_cannot_pass_for_another_workers() -> None:
-    assert printed(LogEvent("w", None, "log", "x\n[other] y")) == "[w] x\n[w] [other] y\n"
+    assert printed(LogEvent("w", None, "log", ["x\n[other] y"])) == "[w] x\n[w] [other] y\n"
 
 
 def test_a_terminal_that_does_not_read_holds_up_nobody() -> None:
@@ -57,10 +57,10 @@ def test_a_terminal_that_does_not_read_holds_up_nobody() -> None:
 
     stream = Stopped()
     log = OperatorLog(stream)
-    log(LogEvent("w", None, "log", "first"))
+    log(LogEvent("w", None, "log", ["first"]))
     assert stream.entered.wait(20)
     for _ in range(20):
-        log(LogEvent("w", None, "log", "x" * 1024 * 1024))
+        log(LogEvent("w", None, "log", ["x" * 1024 * 1024]))
     stream.going.set()
     log.close(20)
     assert "12 lines were left out" in stream.getvalue()
@@ -71,9 +71,9 @@ def test_the_platforms_own_lines_come_in_order_with_those_of_workers() -> None:
     log = OperatorLog(stream)
     log.configure()
     say = structlog.get_logger().bind(worker="w")
-    log(LogEvent("w", None, "log", "before"))
+    log(LogEvent("w", None, "log", ["before"]))
     say.warning("it was refused", reason="too large")
-    log(LogEvent("w", None, "log", "after"))
+    log(LogEvent("w", None, "log", ["after"]))
     log.close()
     first, line, last = stream.getvalue().splitlines()
     assert (first, last) == ("[w] before", "[w] after")
