@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import structlog
 
 from tenantry.pace import Pace
+from tenantry.sandbox import priority
 
 if TYPE_CHECKING:
     from tenantry.host import LogEvent
@@ -103,6 +104,7 @@ class OperatorLog:
         self._thread.join(seconds_max)
 
     def _write(self) -> None:
+        priority.step_aside()
         pace = Pace(self._is_behind)
         while True:
             with self._changed:
