@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 TESTS = Path(__file__).parent
+# An example may take long on a machine that is full, and says nothing of the code by that.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
 SHARED_PLATFORMS = {"acceptance": "platform", "clients": "platform", "clients/s3": "endpoint"}
 """Folder to the fixture that is the session's: one test process has all tests that use it, so that it is made once."""
 LONGEST = (

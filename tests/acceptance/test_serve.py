@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,7 @@ from tenantry.control.log_ring import LogQuery
 
 NOTICE_SECONDS = 2
 PROGRAM = str(Path(sys.executable).with_name("tenantry"))
+get = partial(httpx.get, timeout=60)  # a first request starts a Worker
 
 FRONT = """
 import asyncio
@@ -70,7 +72,7 @@ class Installation:
         return done.stdout.strip()
 
     def asking(self, path: str) -> httpx.Response:
-        return httpx.get(self.control + path, headers={"Authorization": f"Bearer {self.token}"})
+        return get(self.control + path, headers={"Authorization": f"Bearer {self.token}"})
 
 
 @contextmanager
@@ -140,28 +142,28 @@ def test_requests_prove_who_they_are_from(installation: Installation) -> None:
     key = installation.run("keys", "create", "user1")
     url = installation.gateway
 
-    refused = httpx.get(url, headers={"X-User-ID": "user1"})
+    refused = get(url, headers={"X-User-ID": "user1"})
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == "Bearer"
-    good = httpx.get(url, headers={"Authorization": f"Bearer {key}", "X-User-ID": "user2"})
+    good = get(url, headers={"Authorization": f"Bearer {key}", "X-User-ID": "user2"})
     assert good.json() == {"user": "user1", "sees": None}
 
     identifier = installation.run("keys", "list", "--user", "user1").split()[0]
     installation.run("keys", "revoke", identifier)
-    assert httpx.get(url, headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    assert get(url, headers={"Authorization": f"Bearer {key}"}).status_code == 401
 
 
 def test_what_operators_watch(installation: Installation) -> None:
-    assert httpx.get(installation.control + "/healthz").json()["status"] == "ok"
-    assert httpx.get(installation.control + "/readyz").status_code == 200
-    assert httpx.get(installation.control + "/metrics").status_code == 401
+    assert get(installation.control + "/healthz").json()["status"] == "ok"
+    assert get(installation.control + "/readyz").status_code == 200
+    assert get(installation.control + "/metrics").status_code == 401
 
     def metrics() -> dict[str, float]:
         lines = installation.asking("/metrics").text.splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
     before = metrics()
-    assert httpx.get(installation.gateway).status_code == 401
+    assert get(installation.gateway).status_code == 401
     after = metrics()
     for counted in ('tenantry_requests_total{status="4xx"}', 'tenantry_request_seconds_bucket{le="+Inf"}'):
         assert after[counted] == before.get(counted, 0) + 1
@@ -183,7 +185,7 @@ def test_what_workers_say_is_kept_and_steers_no_terminal(own_installation: Insta
     key = own_installation.run("keys", "create", "user1")
 
     def ask(path: str) -> int:
-        return httpx.get(own_installation.gateway + path, headers={"Authorization": f"Bearer {key}"}).status_code
+        return get(own_installation.gateway + path, headers={"Authorization": f"Bearer {key}"}).status_code
 
     assert ask("/silent") == 200
     assert ask("/loud?password=canary") == 500

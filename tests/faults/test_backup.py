@@ -49,11 +49,12 @@ def data(tmp_path: Path) -> Path:
 
 
 class Writers:
-    """They write until they are stopped. `started` is set when each has something acknowledged."""
+    """They write until they are stopped. `started` is set when something is acknowledged."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self.store = store
         self.ledger = ledger
+        self.started = asyncio.Event()
         self.stopped = False
         self.tasks = [asyncio.create_task(self._write(name)) for name in "abcd"]
 
@@ -68,6 +69,7 @@ class Writers:
             await (self.store.delete(key) if value is None else self.store.put(key, value))
             # Only added to: the backup may be of any moment in between.
             self.ledger.acknowledged += 1
+            self.started.set()
 
     async def stop(self) -> None:
         self.stopped = True
@@ -85,12 +87,15 @@ async def test_a_backup_under_load_is_of_one_moment_and_the_next_one_too(name: s
             before.done(f"kept{number}", payload("kept", number, 30_000))
         ledger = copy.deepcopy(before)
         writers = Writers(store, ledger)
+        async with asyncio.timeout(60):
+            await writers.started.wait()
+        begun = ledger.acknowledged
         # From another process, as an operator does. The second comes upon its copies.
         ended = await asyncio.to_thread(run, "backup", tmp_path / "backup", "--data", data)
         assert ended.returncode == 0, ended.stderr
         await asyncio.to_thread(run_backup, tmp_path / "backup", data)
+        assert ledger.acknowledged > begun, "there was no load"
         await writers.stop()
-        assert ledger.acknowledged > before.acknowledged + 20, "there was no load"
     restore(tmp_path / "backup", tmp_path / "restored")
     restored = tmp_path / "restored" / "accounts" / ACCOUNT
     async with subject.opened(restored) as store:

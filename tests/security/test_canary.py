@@ -252,10 +252,11 @@ class Load:
                 self.tally.kills[name] += 1
 
     async def _recover(self, session: aiohttp.ClientSession, customer: Customer) -> None:
-        """Every customer is served again in the end."""
+        """Every customer is served again in the end, and has logged something, whatever it was asked for before."""
         async with asyncio.timeout(RECOVERY_SECONDS_MAX):
-            while await self._ask(session, customer, "get_kv") != 200:
-                await asyncio.sleep(0.1)
+            for what in ("get_kv", "log"):
+                while await self._ask(session, customer, what) != 200:
+                    await asyncio.sleep(0.1)
 
 
 def leaks_in_log(log: Path, customers: list[Customer]) -> tuple[list[str], set[bytes]]:

@@ -36,6 +36,7 @@ from tenantry.host.process import WorkerProcess
 from tenantry.host.remote_stub import RemoteStub
 from tenantry.host.runtime import python_policy
 from tenantry.sandbox import Zygote
+from tenantry.sandbox.limits import BLANK_COUNT
 from tenantry.sandbox.process import SandboxedProcess
 from tenantry.services import ServiceSettings
 from tenantry.services.installed import InstalledServices
@@ -131,8 +132,9 @@ class Default(WorkerEntrypoint):
 class Arena:
     """A host, and one victim after the other."""
 
-    def __init__(self, host: Host, services: InstalledServices, data: Path) -> None:
+    def __init__(self, host: Host, runtime: PythonRuntime, services: InstalledServices, data: Path) -> None:
         self.host = host
+        self.runtime = runtime
         self.services = services
         self.data = data
         self.ways: Counter[str] = Counter()
@@ -183,6 +185,10 @@ class Arena:
         r2 = self.services.by_name["r2"]
         assert isinstance(r2, R2Service)
         await r2.sweeper.sweep()
+
+    def has_full_stock(self) -> bool:
+        zygote = self.runtime._zygote
+        return zygote is not None and len(zygote._blanks) == BLANK_COUNT
 
     async def fetch(self, victim: str, what: str, body: BytesStream | None = None, kind: str = "") -> Answer:
         headers = [("content-type", kind)] if kind else []
@@ -367,13 +373,16 @@ def holdings(arena: Arena) -> dict[str, Counter[str]]:
 
 
 async def settled_holdings(arena: Arena, before: dict[str, Counter[str]] | None = None) -> dict[str, Counter[str]]:
-    """Once they are `before`, or have had the time to become so."""
+    """Once they are `before`, or have had the time to become so. Without that: once the stock of blank processes is
+    full and nothing has changed for a while."""
     found: dict[str, Counter[str]] = {}
+    equal_looks = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS_MAX):
             while True:
                 last, found = found, holdings(arena)
-                if found == before or (before is None and found == last):
+                equal_looks = equal_looks + 1 if found == last else 0
+                if found == before or (before is None and equal_looks >= 5 and arena.has_full_stock()):
                     break
                 await asyncio.sleep(0.05)
     return found
@@ -391,7 +400,7 @@ async def arena(tmp_path: Path) -> AsyncIterator[Arena]:
     made: list[Arena] = []
     services = InstalledServices(ServiceSettings(data / "accounts" / "account", "process"))
     host = Host(data, services, runtime, lambda event: made[0].on_log(event))
-    made.append(Arena(host, services, data))
+    made.append(Arena(host, runtime, services, data))
     try:
         yield made[0]
     finally:

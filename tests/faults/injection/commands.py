@@ -37,6 +37,8 @@ class Command:
     found: Callable[[Installation, str], Found]
     is_short: bool = False
     """In `make test` too, where each kill costs a start of the platform."""
+    answers: int = 1
+    """Of a short one: how many it gets. Those to its polls are not among them: time has it how many those are."""
 
 
 def _asked(send: Callable[..., httpx.Response], *args: Any, **options: Any) -> Any:
@@ -258,7 +260,7 @@ BY_REST: Final = (
     Command("deploy", _make_worker, _deploy, _deployed),
     Command("KV bulk put", _make_namespace, _put_many, _keys_found, is_short=True),
     Command("D1 migrations", _make_database, _migrate, _rows_found),
-    Command("D1 import", _make_database, _import, _rows_found, is_short=True),
+    Command("D1 import", _make_database, _import, _rows_found, is_short=True, answers=3),
 )
 """As the SDK, wrangler and curl ask for them."""
 BY_PROGRAM: Final = (

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAMESPACE = "customers"
 HOST_OPTIONS = {
     "plans": Plans(
-        Plan(startup_cpu_ms=200, startup_seconds=1),
+        Plan(startup_cpu_ms=200, startup_seconds=3),
         {
             (NAMESPACE, "planned"): Plan(cpu_ms=50, subrequests=2),
             (NAMESPACE, "generous"): Plan(cpu_ms=60_000, subrequests=50),
@@ -89,7 +89,11 @@ async def exception(site: Any, path: str) -> str:
     return str(reply.body.decode())
 
 
-async def test_cpu_time_is_a_503_and_the_log_says_how_much_and_where(site: Any) -> None:
+async def test_cpu_time_is_a_503_and_the_log_says_how_much_and_where(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a machine that is full, it may get no processor for a while. Its CPU time is what ends it.
+    monkeypatch.setattr(watchdog, "LAST_WORDS_SECONDS", 20)
     site.deploy(WORKER, limits=WorkerLimits(cpu_ms=120))
     reply = await site.get("/spin")
     assert (reply.status, reply.body) == (503, b"error code: 1102\n")
@@ -131,7 +135,7 @@ async def test_an_import_that_takes_too_long_is_a_503_and_its_traceback_is_logge
     log = site.logs()
     assert "Worker exceeded its start-up limit: its import took more than " in log
     if statement != "pass":  # on a machine that is full, a loop may reach the limit of time first
-        assert "more than 1 s." in log
+        assert "more than 3 s." in log
     assert "Traceback" in log
     assert "line 4, in prepare" in log
     assert f"while True: {statement}" in log

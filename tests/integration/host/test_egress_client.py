@@ -118,7 +118,7 @@ async def test_a_server_that_never_answers_times_out() -> None:
 
 async def test_a_body_that_stops_times_out_and_closes() -> None:
     async with server(HALF) as port, network() as shared:
-        egress = Egress(shared, LOOPBACK, aiohttp.ClientTimeout(total=None, sock_read=0.05))
+        egress = Egress(shared, LOOPBACK, aiohttp.ClientTimeout(total=None, sock_read=0.5))
         body = body_of(await ask(egress, f"http://127.0.0.1:{port}/"))
         assert body.length == 4
         assert await body.read(100) == b"ok"

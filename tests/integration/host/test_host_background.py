@@ -6,13 +6,17 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from tenantry.config.plans import Plan, Plans
 from tenantry.host import limits, watchdog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HOST_OPTIONS = {"plans": Plans(Plan(startup_seconds=120))}  # it may take long behind the others
 
 WORKER = """
     import asyncio, threading
@@ -56,7 +60,11 @@ async def leave(request: asyncio.Task[str]) -> None:
 
 
 def policies(pid: int) -> set[int]:
-    return {os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")}
+    found = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            found.add(os.sched_getscheduler(int(thread)))
+    return found
 
 
 def deploy(platform: Any, *users: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
@@ -105,7 +106,7 @@ class Upstream:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[Upstream]:
+async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Upstream]:
     """Every request of every connection is given to `handler`, its head read."""
     upstream: Upstream
     tasks: set[asyncio.Task[None]] = set()
@@ -129,7 +130,7 @@ async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[Up
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, host, 0, limit=2**20)
+    server = await asyncio.start_server(serve, host, port, limit=2**20)
     upstream = Upstream(server.sockets[0].getsockname()[1])
     try:
         yield upstream
@@ -141,6 +142,14 @@ async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[Up
         if pending:
             await asyncio.wait(pending)
         await asyncio.sleep(0)
+
+
+@pytest.fixture
+def unheard() -> Iterator[int]:
+    """A port of 127.0.0.1 where nobody listens, another program neither: it is taken, and that is all."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 async def hello(connection: Connection) -> None:
@@ -353,11 +362,13 @@ async def test_a_name_that_changes_its_mind_gains_nothing(proxy: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["directly", "redirected"])
-async def test_a_name_that_changes_its_mind_between_look_and_connection_gains_nothing(proxy: Any, way: str) -> None:
+async def test_a_name_that_changes_its_mind_between_look_and_connection_gains_nothing(
+    proxy: Any, unheard: int, way: str
+) -> None:
     """DNS rebinding: permitted when it is judged, inside when it is connected to. What was judged is connected to."""
     name = f"flip-{way}.example"
     NAMES[name] = [["127.0.0.1"], ["127.0.0.2"]]
-    async with serving(hello, "127.0.0.2") as inner:
+    async with serving(hello, "127.0.0.2", unheard) as inner:
         url = f"http://{name}:{inner.port}/"
 
         async def redirect(connection: Connection) -> None:
@@ -509,11 +520,9 @@ async def test_a_bad_server_is_an_oserror_and_harms_no_other_request(proxy: Any,
         assert await proxy(upstream.url) == (200, "hello")
 
 
-async def test_a_port_where_nobody_listens(proxy: Any) -> None:
-    async with serving(hello) as upstream:
-        port = upstream.port
-    status, text = await proxy(f"http://127.0.0.1:{port}/")
-    assert (status, text.split("|", 2)[2]) == (599, f"The connection to 127.0.0.1:{port} failed.")
+async def test_a_port_where_nobody_listens(proxy: Any, unheard: int) -> None:
+    status, text = await proxy(f"http://127.0.0.1:{unheard}/")
+    assert (status, text.split("|", 2)[2]) == (599, f"The connection to 127.0.0.1:{unheard} failed.")
 
 
 async def test_a_call_that_is_given_up_closes_its_connection(platform: Any, unique: str) -> None:
@@ -526,7 +535,7 @@ async def test_a_call_that_is_given_up_closes_its_connection(platform: Any, uniq
         class Default(WorkerEntrypoint):
             async def fetch(self, request):
                 try:
-                    async with asyncio.timeout(0.2):
+                    async with asyncio.timeout(2):
                         await fetch(request.headers["x-url"])
                 except TimeoutError:
                     await fetch(request.headers["x-other"])

@@ -104,19 +104,22 @@ async def test_only_what_said_something_or_failed_is_notable(platform: Any, uniq
         async def fetch(self, request):
             if request.url.endswith("/late"):
                 async def late():
-                    await asyncio.sleep(0.02)
+                    while await self.env.KV.get("answered") is None:
+                        await asyncio.sleep(0.005)
                     print("behind the answer")
                 self.ctx.waitUntil(late())
+            if request.url.endswith("/answered"):
+                await self.env.KV.put("answered", "yes")
             if request.url.endswith("/loud"):
                 print("loud")
             if request.url.endswith("/fail"):
                 raise ValueError("broken")
             return Response("ok", status=203)
     """
-    platform.deploy(unique, silent)
+    platform.deploy(unique, silent, bindings={"KV": ("kv_namespace", {"namespace_id": unique})})
     watch = Notable(platform, unique)
 
-    for path in ("/silent", "/late", "/silent", "/loud"):
+    for path in ("/silent", "/late", "/answered", "/loud"):
         await platform.text(unique, path)
     with pytest.raises(WorkerThrew):
         await platform.fetch(unique, "/fail")

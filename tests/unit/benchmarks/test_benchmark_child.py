@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -44,7 +45,8 @@ def test_a_child_that_does_not_listen_is_killed_with_what_is_below_it(
 
     assert not is_alive(child.pid)
     # Its new parent has it to bury; killed it is already.
-    psutil.wait_procs([psutil.Process(below)] if psutil.pid_exists(below) else [], timeout=10)
+    with suppress(psutil.NoSuchProcess):
+        psutil.wait_procs([psutil.Process(below)], timeout=10)
     assert not is_alive(below)
 
 

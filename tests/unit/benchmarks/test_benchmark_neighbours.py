@@ -33,7 +33,7 @@ def test_an_answer_that_the_machine_disturbed_counts_in_one_of_two_figures() -> 
 
 def test_what_other_programs_of_the_machine_use_is_known_and_what_is_ours_is_not_theirs() -> None:
     def compute() -> None:
-        until = time.thread_time() + 0.02
+        until = time.thread_time() + 0.2
         while time.thread_time() < until:
             pass
 
@@ -41,7 +41,7 @@ def test_what_other_programs_of_the_machine_use_is_known_and_what_is_ours_is_not
         compute()
         ours = strangers.used_ms() - own.used_ms()
         other.kill()
-    assert ours > 10
+    assert ours > 100
 
 
 def test_the_table_has_a_line_for_each_figure() -> None:

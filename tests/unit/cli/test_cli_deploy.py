@@ -210,7 +210,7 @@ def test_deploying_into_a_namespace(server: Any, client: Client, project: Projec
         (["--token", ""], "no API token"),
         (["--token", "wrong"], "Authentication error [code: 10000]"),
         (["--url", "not a url"], "is not the address of a control plane"),
-        (["--url", "http://127.0.0.1:{free}"], "does not answer"),
+        (["--url", "http://127.0.0.1:{unheard}"], "does not answer"),
         (["--account", "f" * 32], "[code: 7003]"),
         (["--dispatch-namespace", "absent"], "Deploy the Worker that binds the namespace first"),
     ],
@@ -218,12 +218,12 @@ def test_deploying_into_a_namespace(server: Any, client: Client, project: Projec
 def test_mistakes_are_one_line_on_stderr(
     server: Any, project: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    given = [argument.replace("{free}", str(port)) for argument in arguments]
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # which nobody else can listen on now
+        port = unheard.getsockname()[1]
+        given = [argument.replace("{unheard}", str(port)) for argument in arguments]
 
-    code = run("deploy", str(project()), "--url", server.control_url, "--token", server.admin_token, *given)
+        code = run("deploy", str(project()), "--url", server.control_url, "--token", server.admin_token, *given)
 
     captured = capsys.readouterr()
     assert code == 1

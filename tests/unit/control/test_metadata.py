@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.config.deployment import WorkerLimits
@@ -150,7 +150,6 @@ def test_the_table_of_refused_metadata(change: dict[str, Any], words: str) -> No
     assert words in raised.value.message
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=200),

@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.control.errors import Invalid
@@ -24,7 +24,6 @@ HOSTILE_PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(max_size=600), st.lists(HOSTILE_PIECES, max_size=40).map("/".join)))
 def test_a_module_name_stays_inside_its_folder_or_is_refused(name: str) -> None:
     refusal: Invalid | None = None

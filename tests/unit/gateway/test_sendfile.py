@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -61,6 +62,7 @@ async def pair() -> AsyncIterator[tuple[socket.socket, asyncio.StreamReader, asy
 
 
 def descriptors() -> int:
+    """Fewer are no leak: the collector may close what the tests before left to it."""
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -82,6 +84,7 @@ async def test_a_part_of_a_file_arrives_whole(
 
 async def test_a_client_that_leaves_ends_it(content: tuple[Path, bytes], threads: ThreadPoolExecutor) -> None:
     await settled(threads)
+    gc.collect()
     before = descriptors()
     async with pair() as (ours, reader, writer):
         sending = asyncio.create_task(send_file(ours, File(content[0], 0, 20 * MIB), threads))
@@ -90,13 +93,14 @@ async def test_a_client_that_leaves_ends_it(content: tuple[Path, bytes], threads
         with pytest.raises(ConnectionError):
             await sending
     await settled(threads)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 async def test_it_can_be_given_up_while_its_client_is_slow(
     content: tuple[Path, bytes], threads: ThreadPoolExecutor
 ) -> None:
     await settled(threads)
+    gc.collect()
     before = descriptors()
     async with pair() as (ours, reader, _):
         sending = asyncio.create_task(send_file(ours, File(content[0], 0, 20 * MIB), threads))
@@ -105,7 +109,7 @@ async def test_it_can_be_given_up_while_its_client_is_slow(
         with pytest.raises(asyncio.CancelledError):
             await sending
     await settled(threads)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 async def test_a_file_that_is_shorter_than_it_should_be(
@@ -120,9 +124,10 @@ async def test_a_file_that_is_shorter_than_it_should_be(
 
 async def test_a_file_that_is_gone(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
     await settled(threads)
+    gc.collect()
     before = descriptors()
     async with pair() as (ours, _, _):
         with pytest.raises(FileNotFoundError):
             await send_file(ours, File(tmp_path / "none", 0, 1), threads)
     await settled(threads)
-    assert descriptors() == before
+    assert descriptors() <= before

@@ -6,7 +6,7 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.errors import ProtocolError
@@ -41,7 +41,6 @@ def test_frames_split_at_every_place(at: int) -> None:
     assert decoder.feed_untrusted(STREAM[:at]) + decoder.feed_untrusted(STREAM[at:]) == FRAMES
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_frames_in_any_pieces(cuts: list[int]) -> None:
     decoder = FrameDecoder()
@@ -49,7 +48,6 @@ def test_frames_in_any_pieces(cuts: list[int]) -> None:
     assert [frame for piece in pieces for frame in decoder.feed_untrusted(piece)] == FRAMES
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 2**32 - 1), st.binary(max_size=64)), max_size=8))
 def test_what_was_encoded_is_decoded(frames: list[tuple[int, int, bytes]]) -> None:
     assert FrameDecoder().feed_untrusted(b"".join(encode_frame(*frame) for frame in frames)) == frames

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.errors import ProtocolError
@@ -181,7 +181,6 @@ def test_mutated_transcripts_give_events_or_a_protocol_error(block: int) -> None
         st.tuples(st.sampled_from([*FrameKind, 0, 15, 255]), st.integers(0, 12), st.binary(max_size=24)), max_size=30
     )
 )
-@settings(deadline=None)
 def test_frames_of_arbitrary_bodies_give_events_or_a_protocol_error(frames: list[tuple[int, int, bytes]]) -> None:
     session = busy_session()
     greeting = encode_frame(FrameKind.HELLO, PROTOCOL_VERSION)
@@ -189,7 +188,6 @@ def test_frames_of_arbitrary_bodies_give_events_or_a_protocol_error(frames: list
 
 
 @given(st.binary(max_size=200), st.booleans())
-@settings(deadline=None)
 def test_arbitrary_bytes_give_events_or_a_protocol_error(data: bytes, greets: bool) -> None:
     feed(busy_session(), encode_frame(FrameKind.HELLO, PROTOCOL_VERSION) + data if greets else data)
 
@@ -219,7 +217,6 @@ bodies = st.one_of(
 
 
 @given(st.lists(st.tuples(bodies, st.integers(0, 12)), max_size=30))
-@settings(deadline=None)
 def test_well_formed_frames_in_any_order_give_events_or_a_protocol_error(
     frames: list[tuple[tuple[int, object], int]],
 ) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry.errors import ProtocolError
@@ -90,7 +90,6 @@ def round_trip(value: Any) -> Any:
     return decode_untrusted(encode(value))
 
 
-@settings(deadline=None)
 @given(values)
 def test_every_value_comes_out_as_it_went_in(value: Any) -> None:
     assert same(round_trip(value), value)

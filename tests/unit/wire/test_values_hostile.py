@@ -8,7 +8,7 @@ import tracemalloc
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenantry.errors import ProtocolError
@@ -236,7 +236,6 @@ msgpack_like = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=400), msgpack_like), st.booleans())
 @example(b"", True)
 def test_any_bytes_give_a_value_or_a_protocol_error(payload: bytes, long: bool) -> None:
@@ -248,7 +247,6 @@ def test_any_bytes_give_a_value_or_a_protocol_error(payload: bytes, long: bool) 
         return
 
 
-@settings(deadline=None)
 @given(msgpack_like, st.data())
 def test_a_mutated_payload_gives_a_value_or_a_protocol_error(payload: bytes, data: st.DataObject) -> None:
     mutated = bytearray(array(payload, PADDING))

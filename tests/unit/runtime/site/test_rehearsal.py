@@ -16,5 +16,5 @@ def test_it_runs_through_and_leaves_no_descriptor_no_thread_and_no_binding() -> 
     rehearse(12)
     # Others may have gone meanwhile: what the tests before left to the collector.
     assert set(os.listdir("/proc/self/fd")) <= set(before)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert list(workers.env) == []
