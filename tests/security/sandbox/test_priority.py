@@ -1,4 +1,4 @@
-"""Who is put in the background, with all its threads, and who can be taken back; and a thread that steps aside."""
+"""Who is put in the background, with all its threads, and who can be taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 import tenantry
-from tenantry.sandbox.priority import set_background, step_aside
+from tenantry.sandbox.priority import set_background
 
 # Some threads, and another one for each line that comes.
 BUSY = """
@@ -113,24 +112,3 @@ def test_who_is_gone_cannot_be_moved() -> None:
         process.wait()
         assert not set_background(process.pid, True)
         assert not psutil.pid_exists(process.pid)
-
-
-def test_a_thread_that_steps_aside_does_so_alone_and_stays_as_nice_as_it_was() -> None:
-    found: list[tuple[int, int, str]] = []
-
-    def run() -> None:
-        step_aside()
-        thread = threading.get_native_id()
-        sched = Path(f"/proc/self/task/{thread}/sched")
-        slices = sched.read_text() if sched.exists() else ""
-        found.append((os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread), slices))
-
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    ((policy, its_nice, slices),) = found
-    assert (policy, its_nice) == (os.SCHED_BATCH, nice)
-    assert os.sched_getscheduler(threading.get_native_id()) == os.SCHED_OTHER
-    if "se.slice" in slices:  # from Linux 6.12 on, where the kernel shows its scheduler
-        assert slices.partition("se.slice")[2].split()[1] == "100000000"
