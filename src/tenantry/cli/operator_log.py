@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import structlog
 
 from tenantry.pace import Pace
-from tenantry.sandbox import priority
 
 if TYPE_CHECKING:
     from tenantry.host import LogEvent
@@ -104,7 +103,6 @@ class OperatorLog:
         self._thread.join(seconds_max)
 
     def _write(self) -> None:
-        priority.step_aside()
         pace = Pace(self._is_behind)
         while True:
             with self._changed:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ from tenantry.control import limits
 from tenantry.errors import ConfigError
 from tenantry.host import Trace, TraceLog
 from tenantry.pace import Pace
-from tenantry.sandbox import priority
 
 __all__ = ["LEVELS", "LogEntry", "LogQuery", "LogRing"]
 
@@ -210,7 +209,6 @@ class LogRing:
         return connection
 
     def _run(self) -> None:
-        priority.step_aside()
         with closing(self._connection):
             while True:
                 with self._changed:

@@ -12,10 +12,6 @@ nothing else counts as free for who looks for one.
 Nor by short slices for the others (sched_setattr(2)): who has had its slice is not entitled to the next one, and then a
 thread of SCHED_IDLE has the processor until the next tick.
 
-A thread of the host that has time asks for long slices (`step_aside`): whoever wakes up and has shorter ones then need
-not wait for the end of that slice. It keeps its share of the processor, for it may hold the interpreter, which the one
-that woke up wants next: in the background it would let go of neither.
-
 A worker has a process group of its own and stays in the host's session, by way of the zygote: the kernel's autogroups
 (sched(7)) weigh threads against one another within a session only, and give each session an equal share. With one of
 their own the workers together would get as much as the host, whatever they are.
@@ -23,34 +19,14 @@ their own the workers together would get as much as the host, whatever they are.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import struct
 from typing import Final
 
-from tenantry.sandbox import libc
-
-__all__ = ["become_nicer", "lead_group", "set_background", "step_aside"]
+__all__ = ["become_nicer", "lead_group", "set_background"]
 
 _NICENESS: Final = 5
 _PASSES_MAX: Final = 4
 """Threads that begin meanwhile inherit; one that was being born of one not yet seen takes another pass to find."""
-
-_SLICE_NANOSECONDS: Final = 100_000_000
-"""The longest that the kernel takes."""
-_SCHED_ATTR: Final = "=IIQiIQQQ"
-"""struct sched_attr of sched_setattr(2): size, policy, flags, nice, priority, runtime, deadline, period."""
-
-
-def step_aside() -> None:
-    """This thread, which has time, makes way at once for those of this process that wake up on its processor.
-
-    From Linux 6.12 on; before that nothing changes."""
-    nice = os.getpriority(os.PRIO_PROCESS, 0)  # of this thread, in spite of its name
-    size = struct.calcsize(_SCHED_ATTR)
-    attributes = struct.pack(_SCHED_ATTR, size, os.SCHED_BATCH, 0, nice, 0, _SLICE_NANOSECONDS, 0, 0)
-    with contextlib.suppress(OSError):  # a kernel, or a sandbox around us, that does not let us: it is only slower
-        libc.syscall("sched_setattr", 0, attributes, 0)
 
 
 def become_nicer() -> None:
