@@ -131,6 +131,8 @@ class Peer:
         self._had_bytes = 0
         """What the last read brought."""
         self.is_closed = False
+        self.in_background = False
+        """Of a process that lets others go first: its channel does too."""
         self.windows = 0
         """Streams of the peer that are being read here: they share what may be under way."""
         loop.add_reader(sock.fileno(), self._readable)
@@ -165,6 +167,8 @@ class Peer:
         if self.is_closed:
             raise ChannelClosed("the channel is closed")
         call = self.session.call(target, kind, method, payload, capabilities, parent)
+        if self._lane is not None and not self.in_background:
+            self._lane.is_at_work(perf_counter())
         self._waiting[call] = answered
         self._after()
         return call
@@ -269,7 +273,10 @@ class Peer:
         if has_company or shared:
             size = min(max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN), _SHARED_READ_BYTES_MAX)
         events = self._read(min(size, _READ_BYTES_MAX))
-        lane.charge(perf_counter() - started, events)
+        now = perf_counter()
+        lane.charge(now - started, events)
+        if not self.in_background:
+            lane.is_at_work(now)
         if has_company and self._had_bytes >= _BULK_BYTES and not self.is_closed:
             self.loop.remove_reader(self._socket.fileno())
             self.loop.call_later(_BULK_REST_SECONDS, self._rested)

@@ -14,6 +14,9 @@ What a lane has had counts for a while only: who was alone for an hour owes nobo
 
 A request of a quiet tenant comes to the loop some ten times, and each time it waits for what the loop is at. So while
 several tenants have something to say, each says little at a time; one that is alone is read in large pieces.
+
+And a process that lets others go first on the processors lets them go first here too: while one of another tenant is at
+a request, it waits for a moment without a word from that one, or until it has waited long enough.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
+from time import perf_counter
 from typing import Final, Protocol
 
 __all__ = ["Lane", "Turns"]
@@ -36,9 +40,16 @@ _ARREARS_SECONDS_MAX: Final = 0.005
 """And less: what one that was silent is read at once for, before it waits like the others."""
 _COMPANY_SECONDS: Final = 0.05
 """For so long after another tenant said something, one is not alone."""
+_CALM_SECONDS: Final = 0.001
+"""For so long after a tenant said something, or was asked something, it is at a request."""
+_BEHIND_SECONDS_MAX: Final = 0.005
+"""What a process in the background waits for others at most."""
 
 
 class Reader(Protocol):
+    in_background: bool
+    """It lets others go first."""
+
     def take_turn(self) -> None:
         """Read once, and charge the lane. Must not raise."""
 
@@ -64,6 +75,15 @@ class Lane:
         """
         return self.weight == 1 and self._turns.company(self, now)
 
+    def is_at_work(self, now: float) -> None:
+        """Something was said, or asked, that others in the background are to wait for, at `now` of
+        time.perf_counter().
+
+        Not by, or of, the operator's own: it is at work for those in the background too.
+        """
+        if self.weight == 1:
+            self._turns.at_work(self, now)
+
     def charge(self, seconds: float, events: int) -> None:
         self._turns.charge(self, seconds + events * _EVENT_SECONDS)
 
@@ -83,18 +103,46 @@ class Turns:
         self._speaker: Lane | None = None
         self._changed_at = float("-inf")
         """When a tenant spoke after another one had."""
+        self._worker: Lane | None = None
+        self._worked_at = float("-inf")
+        """Who was at work last, and when."""
+        self._behind: deque[tuple[float, Lane, Reader]] = deque()
+        """Who lets it go first, and since when."""
 
     def lane(self, weight: int = 1) -> Lane:
         return Lane(self, weight)
 
     def may_read(self, lane: Lane, reader: Reader) -> bool:
+        if reader.in_background and self._worker is not lane:
+            now = perf_counter()
+            if now - self._worked_at < _CALM_SECONDS:
+                self._behind.append((now, lane, reader))
+                if len(self._behind) == 1:
+                    self._loop.call_later(_CALM_SECONDS, self._look_behind)
+                return False
         self._schedule()
         lane.had_seconds = max(lane.had_seconds, self._served_seconds - _ARREARS_SECONDS_MAX)
         if lane.had_seconds < self._served_seconds or (not self._queue and self._spent_seconds < _TURN_SECONDS):
             return True
+        self._queue_up(lane, reader)
+        return False
+
+    def _look_behind(self) -> None:
+        now = perf_counter()
+        is_calm = now - self._worked_at >= _CALM_SECONDS
+        while self._behind and (is_calm or now - self._behind[0][0] >= _BEHIND_SECONDS_MAX):
+            _, lane, reader = self._behind.popleft()
+            self._queue_up(lane, reader)
+            self._schedule()
+        if self._behind:
+            self._loop.call_later(_CALM_SECONDS, self._look_behind)
+
+    def at_work(self, lane: Lane, now: float) -> None:
+        self._worker, self._worked_at = lane, now
+
+    def _queue_up(self, lane: Lane, reader: Reader) -> None:
         lane.waiting.append(reader)
         self._join(lane)
-        return False
 
     def company(self, lane: Lane, now: float) -> bool:
         if lane is not self._speaker:

@@ -134,12 +134,12 @@ class Watchdog:
         seconds = 2 * process.background_seconds if again else BACKGROUND_SECONDS_FIRST
         process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
         process.background_until = now + process.background_seconds
-        process.background = process.process.set_background(True)
+        process.background = process.peer.in_background = process.process.set_background(True)
 
     @staticmethod
     def _to_foreground(process: WorkerProcess) -> None:
         if process.background and process.process.set_background(False):
-            process.background = False
+            process.background = process.peer.in_background = False
             process.cpu_in_one_go = 0.0
 
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:

@@ -18,6 +18,7 @@ class Sender:
     turns: int
     name: str = ""
     order: list[str] = field(default_factory=list)
+    in_background: bool = False
 
     def readable(self) -> None:
         """What a loop says again and again while it may."""
