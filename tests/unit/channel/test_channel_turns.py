@@ -6,7 +6,10 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
+
 from tenantry.channel import Lane, Turns
+from tenantry.channel.turns import _CALM_SECONDS
 
 
 @dataclass
@@ -120,3 +123,79 @@ async def test_who_speaks_beside_another_tenant_has_company_for_a_while() -> Non
     assert one.has_company(100.04)
     assert one.has_company(100.08)
     assert not one.has_company(100.10)
+
+
+class Clock:
+    """Of `Turns`, for what it measures itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr("tenantry.channel.turns.perf_counter", lambda: self.now)
+
+
+async def looks(times: int) -> None:
+    """So many looks at who waits behind the others."""
+    for _ in range(times):
+        looked = asyncio.Event()
+        asyncio.get_running_loop().call_later(_CALM_SECONDS, looked.set)
+        await looked.wait()
+    await asyncio.sleep(0)
+
+
+async def until_read(sender: Sender) -> None:
+    async with asyncio.timeout(10):
+        while sender.turns:
+            await asyncio.sleep(0)
+
+
+async def test_one_in_the_background_is_read_when_no_other_tenant_is_at_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    turns = Turns(asyncio.get_running_loop())
+    loud, quiet = turns.lane(), turns.lane()
+    behind = Sender(loud, 0.001, 2, in_background=True)
+    behind.readable()
+    assert behind.order == [""]  # nobody else is there
+
+    quiet.is_at_work(clock.now)
+    await looks(3)
+    assert behind.turns == 1
+    clock.now += 0.0009
+    await looks(3)
+    assert behind.turns == 1
+    quiet.is_at_work(clock.now)
+    clock.now += 0.0009
+    await looks(3)
+    assert behind.turns == 1
+    clock.now += 0.0002
+    await until_read(behind)
+
+
+async def test_one_in_the_background_waits_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    turns = Turns(asyncio.get_running_loop())
+    loud, quiet = turns.lane(), turns.lane()
+    behind = Sender(loud, 0.001, 1, in_background=True)
+    quiet.is_at_work(clock.now)
+    behind.readable()
+    for _ in range(5):
+        await looks(1)
+        assert behind.turns == 1
+        clock.now += 0.001
+        quiet.is_at_work(clock.now)
+    clock.now += 0.0001
+    await until_read(behind)
+
+
+async def test_one_in_the_background_waits_neither_for_its_own_worker_nor_for_the_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    turns = Turns(asyncio.get_running_loop())
+    loud, operator = turns.lane(), turns.lane(8)
+    behind = Sender(loud, 0.001, 1, in_background=True)
+    operator.is_at_work(clock.now)
+    loud.is_at_work(clock.now)
+    behind.readable()
+    assert not behind.turns
