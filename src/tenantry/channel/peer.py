@@ -168,7 +168,7 @@ class Peer:
             raise ChannelClosed("the channel is closed")
         call = self.session.call(target, kind, method, payload, capabilities, parent)
         if self._lane is not None and not self.in_background:
-            self._lane.is_at_work(perf_counter())
+            self._lane.is_asked()
         self._waiting[call] = answered
         self._after()
         return call
@@ -269,14 +269,11 @@ class Peer:
     def _read_and_charge(self, lane: Lane, *, shared: bool) -> None:
         started = perf_counter()
         size = self._wanted_bytes
-        has_company = lane.has_company(started)
+        has_company = lane.has_company(started, in_background=self.in_background)
         if has_company or shared:
             size = min(max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN), _SHARED_READ_BYTES_MAX)
         events = self._read(min(size, _READ_BYTES_MAX))
-        now = perf_counter()
-        lane.charge(now - started, events)
-        if not self.in_background:
-            lane.is_at_work(now)
+        lane.charge(perf_counter() - started, events)
         if has_company and self._had_bytes >= _BULK_BYTES and not self.is_closed:
             self.loop.remove_reader(self._socket.fileno())
             self.loop.call_later(_BULK_REST_SECONDS, self._rested)

@@ -68,21 +68,20 @@ class Lane:
         """Whether to read now. If not, `reader` gets its turn, once, and need not watch its socket until then."""
         return self._turns.may_read(self, reader)
 
-    def has_company(self, now: float) -> bool:
-        """Whether other tenants wait for what this one says, at `now` of time.perf_counter().
+    def has_company(self, now: float, *, in_background: bool) -> bool:
+        """It is read, at `now` of time.perf_counter(): whether other tenants wait for what it says.
 
         Never for the operator's own, of more weight: it passes on what all tenants say.
         """
-        return self.weight == 1 and self._turns.company(self, now)
+        return self.weight == 1 and self._turns.company(self, now, in_background)
 
-    def is_at_work(self, now: float) -> None:
-        """Something was said, or asked, that others in the background are to wait for, at `now` of
-        time.perf_counter().
+    def is_asked(self) -> None:
+        """Others in the background are to wait for what it says.
 
-        Not by, or of, the operator's own: it is at work for those in the background too.
+        Not for the operator's own: it is at work for those in the background too.
         """
         if self.weight == 1:
-            self._turns.at_work(self, now)
+            self._turns.asked(self)
 
     def charge(self, seconds: float, events: int) -> None:
         self._turns.charge(self, seconds + events * _EVENT_SECONDS)
@@ -103,9 +102,9 @@ class Turns:
         self._speaker: Lane | None = None
         self._changed_at = float("-inf")
         """When a tenant spoke after another one had."""
-        self._worker: Lane | None = None
-        self._worked_at = float("-inf")
-        """Who was at work last, and when."""
+        self._busy: Lane | None = None
+        self._busy_at = float("-inf")
+        """The tenant that was at a request last, and when."""
         self._behind: deque[tuple[float, Lane, Reader]] = deque()
         """Who lets it go first, and since when."""
 
@@ -113,9 +112,9 @@ class Turns:
         return Lane(self, weight)
 
     def may_read(self, lane: Lane, reader: Reader) -> bool:
-        if reader.in_background and self._worker is not lane:
+        if reader.in_background and self._busy is not lane:
             now = perf_counter()
-            if now - self._worked_at < _CALM_SECONDS:
+            if now - self._busy_at < _CALM_SECONDS:
                 self._behind.append((now, lane, reader))
                 if len(self._behind) == 1:
                     self._loop.call_later(_CALM_SECONDS, self._look_behind)
@@ -129,7 +128,7 @@ class Turns:
 
     def _look_behind(self) -> None:
         now = perf_counter()
-        is_calm = now - self._worked_at >= _CALM_SECONDS
+        is_calm = now - self._busy_at >= _CALM_SECONDS
         while self._behind and (is_calm or now - self._behind[0][0] >= _BEHIND_SECONDS_MAX):
             _, lane, reader = self._behind.popleft()
             self._queue_up(lane, reader)
@@ -137,14 +136,16 @@ class Turns:
         if self._behind:
             self._loop.call_later(_CALM_SECONDS, self._look_behind)
 
-    def at_work(self, lane: Lane, now: float) -> None:
-        self._worker, self._worked_at = lane, now
+    def asked(self, lane: Lane) -> None:
+        self._busy, self._busy_at = lane, perf_counter()
 
     def _queue_up(self, lane: Lane, reader: Reader) -> None:
         lane.waiting.append(reader)
         self._join(lane)
 
-    def company(self, lane: Lane, now: float) -> bool:
+    def company(self, lane: Lane, now: float, in_background: bool) -> bool:
+        if not in_background:
+            self._busy, self._busy_at = lane, now
         if lane is not self._speaker:
             if self._speaker is not None:
                 self._changed_at = now

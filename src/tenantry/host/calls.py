@@ -34,7 +34,7 @@ class Calls:
         """Who sees to the answer of each, by number."""
         self._unserved: dict[int, CallReceived] = {}
         """Those of them whose task has not begun: if it never does, what they carried is given back."""
-        self._refused = 0
+        self.refused = 0
         """Calls that were refused since the last invocation began."""
 
     def receive(self, event: CallReceived) -> None:
@@ -60,8 +60,8 @@ class Calls:
             self._keep(self._process.loop.create_task(self._serve(invocation, event)), invocation, event)
 
     def _refuse(self, event: CallReceived, message: str) -> None:
-        self._refused += 1
-        if self._refused > REFUSED_CALLS_MAX:
+        self.refused += 1
+        if self.refused > REFUSED_CALLS_MAX:
             self._process.peer.close(ProtocolError("calls without end"))
             return
         self._process.peer.discard(event.capabilities)
@@ -165,10 +165,6 @@ class Calls:
         serving = self._serving.get(call)
         if serving is not None:
             serving.cancel()
-
-    def forgive(self) -> None:
-        """An invocation begins: what was refused before does not count any more."""
-        self._refused = 0
 
     async def wait_over(self) -> None:
         """Until nothing that was called is at work any more. A relay ends with the channel, in the same turn."""

@@ -210,7 +210,7 @@ class WorkerProcess:
             self.charge_unpaid(UNPAID_CPU_SECONDS_PER_INVOCATION)
             self.cpu_silent = self.cpu_in_one_go = 0.0
             self._on_busy(self)
-        self.calls.forgive()
+        self.calls.refused = 0
         if self.proxy is not None and terms.outbound is not None:
             # For good: what this code keeps in memory, it could send at another time.
             self.proxy.refuse("Requests of this Worker go through its outbound Worker: use fetch().")

@@ -115,14 +115,14 @@ async def test_who_had_the_loop_to_itself_is_not_made_to_pay_for_it() -> None:
 async def test_who_speaks_beside_another_tenant_has_company_for_a_while() -> None:
     turns = Turns(asyncio.get_running_loop())
     one, other, operator = turns.lane(), turns.lane(), turns.lane(8)
-    assert not one.has_company(100.0)
-    assert not one.has_company(100.0)
-    assert not operator.has_company(100.01)
-    assert not one.has_company(100.02)  # what the operator's passes on is no company
-    assert other.has_company(100.03)
-    assert one.has_company(100.04)
-    assert one.has_company(100.08)
-    assert not one.has_company(100.10)
+    assert not one.has_company(100.0, in_background=False)
+    assert not one.has_company(100.0, in_background=False)
+    assert not operator.has_company(100.01, in_background=False)
+    assert not one.has_company(100.02, in_background=False)  # what the operator's passes on is no company
+    assert other.has_company(100.03, in_background=False)
+    assert one.has_company(100.04, in_background=False)
+    assert one.has_company(100.08, in_background=False)
+    assert not one.has_company(100.10, in_background=False)
 
 
 class Clock:
@@ -158,13 +158,13 @@ async def test_one_in_the_background_is_read_when_no_other_tenant_is_at_a_reques
     behind.readable()
     assert behind.order == [""]  # nobody else is there
 
-    quiet.is_at_work(clock.now)
+    quiet.is_asked()
     await looks(3)
     assert behind.turns == 1
     clock.now += 0.0009
     await looks(3)
     assert behind.turns == 1
-    quiet.is_at_work(clock.now)
+    quiet.is_asked()
     clock.now += 0.0009
     await looks(3)
     assert behind.turns == 1
@@ -177,13 +177,13 @@ async def test_one_in_the_background_waits_for_a_while_only(monkeypatch: pytest.
     turns = Turns(asyncio.get_running_loop())
     loud, quiet = turns.lane(), turns.lane()
     behind = Sender(loud, 0.001, 1, in_background=True)
-    quiet.is_at_work(clock.now)
+    quiet.is_asked()
     behind.readable()
     for _ in range(5):
         await looks(1)
         assert behind.turns == 1
         clock.now += 0.001
-        quiet.is_at_work(clock.now)
+        quiet.is_asked()
     clock.now += 0.0001
     await until_read(behind)
 
@@ -191,11 +191,11 @@ async def test_one_in_the_background_waits_for_a_while_only(monkeypatch: pytest.
 async def test_one_in_the_background_waits_neither_for_its_own_worker_nor_for_the_operators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch)
+    Clock(monkeypatch)
     turns = Turns(asyncio.get_running_loop())
     loud, operator = turns.lane(), turns.lane(8)
     behind = Sender(loud, 0.001, 1, in_background=True)
-    operator.is_at_work(clock.now)
-    loud.is_at_work(clock.now)
+    operator.is_asked()
+    loud.is_asked()
     behind.readable()
     assert not behind.turns
