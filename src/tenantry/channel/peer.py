@@ -132,7 +132,7 @@ class Peer:
         """What the last read brought."""
         self.is_closed = False
         self.in_background = False
-        """Of a process that lets others go first: its channel does too."""
+        """Others go first: its process kept a processor busy, or is new and follows one that crashed."""
         self.windows = 0
         """Streams of the peer that are being read here: they share what may be under way."""
         loop.add_reader(sock.fileno(), self._readable)

@@ -110,10 +110,8 @@ class WorkerProcess:
         """CPU that it used since it last said anything, less what is forgiven."""
         self.cpu_share = 0.0
         """Of a processor: what it used lately."""
-        self.background = False
-        """Others go first: it kept a processor busy, or is new and follows one that crashed."""
         self.background_until = self.background_seconds = 0.0
-        """Until when at least, and for how long that was."""
+        """Until when at least it is in the background, and for how long that was."""
         self.cpu_unpaid = 0.0
         """CPU that it used while it held no invocation, less what is forgiven."""
         self._unpaid_at = self.started_at

@@ -122,7 +122,7 @@ class Watchdog:
             if process.worker.namespace is None or now < process.background_until:
                 continue
             share = shares[process.worker.namespace, process.worker.name]
-            if process.background:
+            if process.peer.in_background:
                 if share < FOREGROUND_CPU_SHARE:
                     self._to_foreground(process)
             elif share > BACKGROUND_CPU_SHARE or process.cpu_in_one_go > BUSY_SILENT_CPU_SECONDS:
@@ -134,12 +134,12 @@ class Watchdog:
         seconds = 2 * process.background_seconds if again else BACKGROUND_SECONDS_FIRST
         process.background_seconds = min(seconds, BACKGROUND_SECONDS_MAX)
         process.background_until = now + process.background_seconds
-        process.background = process.peer.in_background = process.process.set_background(True)
+        process.peer.in_background = process.process.set_background(True)
 
     @staticmethod
     def _to_foreground(process: WorkerProcess) -> None:
-        if process.background and process.process.set_background(False):
-            process.background = process.peer.in_background = False
+        if process.peer.in_background and process.process.set_background(False):
+            process.peer.in_background = False
             process.cpu_in_one_go = 0.0
 
     def _look_idle(self, process: WorkerProcess, elapsed: float) -> None:
@@ -162,7 +162,7 @@ class Watchdog:
     def _rest(self, process: WorkerProcess) -> None:
         """It has nothing to do. One that cannot be brought back to the foreground has no future."""
         self._to_foreground(process)
-        if process.background:
+        if process.peer.in_background:
             evict(process)
 
     def _unpaid(self, process: WorkerProcess) -> None:
