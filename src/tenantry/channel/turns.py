@@ -42,8 +42,8 @@ _COMPANY_SECONDS: Final = 0.05
 """For so long after another tenant said something, one is not alone."""
 _CALM_SECONDS: Final = 0.001
 """For so long after a tenant said something, or was asked something, it is at a request."""
-_BEHIND_SECONDS_MAX: Final = 0.003
-"""What a process in the background waits for others at most."""
+_BEHIND_SECONDS_MAX: Final = 0.005
+"""What a process in the background waits for others at most: longer than a request that finds its processes started."""
 
 
 class Reader(Protocol):

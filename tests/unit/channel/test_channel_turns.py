@@ -179,7 +179,7 @@ async def test_one_in_the_background_waits_for_a_while_only(monkeypatch: pytest.
     behind = Sender(loud, 0.001, 1, in_background=True)
     quiet.is_asked()
     behind.readable()
-    for _ in range(3):
+    for _ in range(5):
         await looks(1)
         assert behind.turns == 1
         clock.now += 0.001
