@@ -59,7 +59,7 @@ KERNEL: Final[tuple[Attack, ...]] = (
     attack("K2", "threads that go on when the process is ended", "import threading, time; [threading.Thread(target=time.sleep, args=(10 ** 6,)).start() for _ in range(40)]", "= None, gone", drive=killed_from_outside),
     attack("K3", "kill everyone", "os.kill(-1, 9)", "EPERM"),
     attack("K3", "kill the group", "os.kill(0, 9)", "EPERM"),
-    attack("K3", "kill by guessed numbers", "result = set()\nfor n in range(2, 400):\n    try: os.kill(n, 9)\n    except OSError as e: result.add(e.errno)", "= {1}"),
+    attack("K3", "kill by guessed numbers", "result = set()\nfor n in {*range(2, 400)} - {os.getpid()}:\n    try: os.kill(n, 9)\n    except OSError as e: result.add(e.errno)", "= {1}"),
     attack("K3", "kill the host", "os.kill(host_pid, 9)", "EPERM"),
     attack("K3", "one's own number", "result = os.getpid()", "= 1", None),
     attack("K4", "ignore every signal", _IGNORE_EVERYTHING, "= None, gone", drive=killed_from_outside),
