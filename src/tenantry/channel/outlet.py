@@ -24,7 +24,6 @@ class Outlet:
         self._on_broken = on_broken
         self._unsent = bytearray()
         self._drained: asyncio.Future[None] | None = None
-        self._writing = False
 
     def write(self, data: bytes | bytearray) -> int:
         """How many bytes wait now."""
@@ -41,9 +40,7 @@ class Outlet:
         if sent == len(data):
             return 0
         self._unsent += memoryview(data)[sent:]
-        if not self._writing:
-            self._writing = True
-            self._loop.add_writer(self._socket.fileno(), self._writable)
+        self._loop.add_writer(self._socket.fileno(), self._writable)
         return len(self._unsent)
 
     @property
@@ -59,10 +56,9 @@ class Outlet:
 
     def close(self) -> None:
         """Before the socket is closed. What waits is lost."""
-        if self._writing:
-            self._writing = False
+        if self._unsent:
             self._loop.remove_writer(self._socket.fileno())
-        self._unsent.clear()
+            self._unsent.clear()
         self._wake()
 
     def _writable(self) -> None:
@@ -77,7 +73,6 @@ class Outlet:
         if not self.is_full:
             self._wake()
         if not self._unsent:
-            self._writing = False
             self._loop.remove_writer(self._socket.fileno())
 
     def _wake(self) -> None:

@@ -269,7 +269,7 @@ class Peer:
     def _read_and_charge(self, lane: Lane, *, shared: bool) -> None:
         started = perf_counter()
         size = self._wanted_bytes
-        has_company = lane.has_company(started, in_background=self.in_background)
+        has_company = lane.begin(started, in_background=self.in_background)
         if has_company or shared:
             size = min(max(size // _SHARED_TURN, _SHARED_READ_BYTES_MIN), _SHARED_READ_BYTES_MAX)
         events = self._read(min(size, _READ_BYTES_MAX))

@@ -68,12 +68,13 @@ class Lane:
         """Whether to read now. If not, `reader` gets its turn, once, and need not watch its socket until then."""
         return self._turns.may_read(self, reader)
 
-    def has_company(self, now: float, *, in_background: bool) -> bool:
-        """It is read, at `now` of time.perf_counter(): whether other tenants wait for what it says.
+    def begin(self, now: float, *, in_background: bool) -> bool:
+        """It is read, at `now` of time.perf_counter(). Returns whether it has company: other tenants, who wait for what
+        it says.
 
-        Never for the operator's own, of more weight: it passes on what all tenants say.
+        Never the operator's own, of more weight: it passes on what all tenants say.
         """
-        return self.weight == 1 and self._turns.company(self, now, in_background)
+        return self.weight == 1 and self._turns.begin(self, now, in_background)
 
     def is_asked(self) -> None:
         """Others in the background are to wait for what it says.
@@ -143,7 +144,7 @@ class Turns:
         lane.waiting.append(reader)
         self._join(lane)
 
-    def company(self, lane: Lane, now: float, in_background: bool) -> bool:
+    def begin(self, lane: Lane, now: float, in_background: bool) -> bool:
         if not in_background:
             self._busy, self._busy_at = lane, now
         if lane is not self._speaker:

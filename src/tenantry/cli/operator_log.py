@@ -12,7 +12,8 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
@@ -113,11 +114,9 @@ class OperatorLog:
                 lost, self._lost = self._lost, 0
                 closing = self._closing
             try:
-                while pending:
-                    lines: list[str] = []
-                    while pending and len(lines) < _LINES_AT_ONCE:
-                        lines += self._lines(pending.popleft())
-                    self._stream.write("".join(lines))
+                lines = chain.from_iterable(map(self._lines, pending))
+                while several := "".join(islice(lines, _LINES_AT_ONCE)):
+                    self._stream.write(several)
                     self._stream.flush()
                     pace.step()
                 if lost:
@@ -133,14 +132,17 @@ class OperatorLog:
     def _is_behind(self) -> bool:
         return self._closing or self._pending_characters > PENDING_CHARACTERS_MAX // 4
 
-    def _lines(self, said: LogEvent | _Entry) -> list[str]:
-        """What there is to say of the platform, or one for each line of a Worker's messages."""
+    def _lines(self, said: LogEvent | _Entry) -> Iterator[str]:
+        """What there is to say of the platform, or one for each line of a Worker's messages, which may be many."""
         if isinstance(said, dict):
-            return [f"{self._render(None, '', said)}\n"]
+            yield f"{self._render(None, '', said)}\n"
+            return
         begin, end = f"[{said.worker}] ", "\n"
         if self._colored:
             begin, end = f"{_CYAN}{begin}{_PLAIN}{_COLORS.get(said.level, '')}", f"{_PLAIN}\n"
-        return [f"{begin}{harmless(line)}{end}" for message in said.messages for line in message.split("\n")]
+        for message in said.messages:
+            for line in message.split("\n"):
+                yield f"{begin}{harmless(line)}{end}"
 
 
 class _PlatformLogger:

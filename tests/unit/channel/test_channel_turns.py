@@ -115,14 +115,14 @@ async def test_who_had_the_loop_to_itself_is_not_made_to_pay_for_it() -> None:
 async def test_who_speaks_beside_another_tenant_has_company_for_a_while() -> None:
     turns = Turns(asyncio.get_running_loop())
     one, other, operator = turns.lane(), turns.lane(), turns.lane(8)
-    assert not one.has_company(100.0, in_background=False)
-    assert not one.has_company(100.0, in_background=False)
-    assert not operator.has_company(100.01, in_background=False)
-    assert not one.has_company(100.02, in_background=False)  # what the operator's passes on is no company
-    assert other.has_company(100.03, in_background=False)
-    assert one.has_company(100.04, in_background=False)
-    assert one.has_company(100.08, in_background=False)
-    assert not one.has_company(100.10, in_background=False)
+    assert not one.begin(100.0, in_background=False)
+    assert not one.begin(100.0, in_background=False)
+    assert not operator.begin(100.01, in_background=False)
+    assert not one.begin(100.02, in_background=False)  # what the operator's passes on is no company
+    assert other.begin(100.03, in_background=False)
+    assert one.begin(100.04, in_background=False)
+    assert one.begin(100.08, in_background=False)
+    assert not one.begin(100.10, in_background=False)
 
 
 class Clock:
