@@ -106,12 +106,10 @@ def _commit() -> str | None:
     return f"{commit} with changes" if changed else commit
 
 
-def _miniflare() -> str | None:
-    try:
-        package = (Path(__file__).with_name("peers") / "node_modules" / "miniflare" / "package.json").read_bytes()
-        return str(msgspec.json.decode(package)["version"])
-    except (OSError, msgspec.DecodeError, KeyError):
-        return None
+def _miniflare() -> str:
+    """What is installed for the run: this comes before."""
+    lock = msgspec.json.decode((Path(__file__).with_name("peers") / "package-lock.json").read_bytes())
+    return str(lock["packages"]["node_modules/miniflare"]["version"])
 
 
 def _version(command: Sequence[str]) -> str | None:
