@@ -40,6 +40,7 @@ from tenantry.host.startup import Trials
 from tenantry.host.targets import close_streams
 from tenantry.host.traces import TraceHub
 from tenantry.host.watchdog import Watchdog
+from tenantry.sandbox import Pacemaker
 from tenantry.services.assets import AccountAssets, AssetReader
 from tenantry.services.installed import InstalledServices
 from tenantry.streams import ByteStream
@@ -81,7 +82,8 @@ class Host:
         """What takes the invocations of each Worker: its one pool, or what divides them between several."""
         self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
         self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
-        self._watchdog = Watchdog(self._live.measured)
+        self._pacemaker = Pacemaker()
+        self._watchdog = Watchdog(self._live.measured, self._pacemaker.go)
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
         self.traces = TraceHub()
@@ -294,6 +296,7 @@ class Host:
         """End every process, and wait for what they asked for."""
         self._reaper.cancel()
         self._watchdog.close()
+        self._pacemaker.close()
         self._starts.close()
         for pools in list(self._pools.values()):
             for pool in pools:

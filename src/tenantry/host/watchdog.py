@@ -49,9 +49,11 @@ __all__ = ["Watchdog"]
 class Watchdog:
     """Looks at the processes that do something, and at nothing else: an idle platform has no ticks."""
 
-    def __init__(self, on_measured: Callable[[WorkerProcess, int], None]) -> None:
-        """`on_measured` is told by how many bytes a process has grown, each time that its memory is looked at."""
+    def __init__(self, on_measured: Callable[[WorkerProcess, int], None], on_ranked: Callable[[bool], None]) -> None:
+        """`on_measured` is told by how many bytes a process has grown, each time that its memory is looked at;
+        `on_ranked`, after each look, whether any process is in the background."""
         self._on_measured = on_measured
+        self._on_ranked = on_ranked
         self._busy: set[WorkerProcess] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -102,6 +104,7 @@ class Watchdog:
                 process.held = False
                 self._look_idle(process, elapsed)
         self._rank(now)
+        self._on_ranked(any(process.peer.in_background for process in self._busy))
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if self._busy else None
 
     @staticmethod

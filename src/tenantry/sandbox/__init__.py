@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from tenantry.sandbox.cgroups import CgroupTree
 from tenantry.sandbox.layers import Layer
+from tenantry.sandbox.pacemaker import Pacemaker
 from tenantry.sandbox.policy import Isolation, ResourceLimits, SandboxPolicy, check_bundle_name
 from tenantry.sandbox.process import SandboxedProcess
 from tenantry.sandbox.zygote import Zygote
@@ -21,6 +22,7 @@ __all__ = [
     "CgroupTree",
     "Isolation",
     "Layer",
+    "Pacemaker",
     "ResourceLimits",
     "SandboxPolicy",
     "SandboxedProcess",

@@ -86,6 +86,7 @@ async def test_a_busy_worker_makes_way_for_the_others_until_it_has_calmed_down(
     assert policies(quiet) == policies(way_in) == {os.SCHED_OTHER}
     behind = {process.process.pid for process in platform.host._live if process.peer.in_background}
     assert behind == {loud}  # on the host's loop as on the processors
+    await until(lambda: bool(platform.host._pacemaker.is_going))
     assert await platform.text("way-in", "/quiet/") == "fine"
 
     await leave(spin)
@@ -93,6 +94,7 @@ async def test_a_busy_worker_makes_way_for_the_others_until_it_has_calmed_down(
         await until(lambda: policies(loud) == {os.SCHED_OTHER})
         assert platform.pids("loud") == [loud]
         assert not any(process.peer.in_background for process in platform.host._live)
+        await until(lambda: not platform.host._pacemaker.is_going)
     else:
         await until(lambda: platform.pids("loud") == [])  # it cannot be taken back: the next request gets a fresh one
     assert await platform.text("way-in", "/loud/") == "fine"
