@@ -39,14 +39,16 @@ class Pacemaker:
             return
         self.is_going = going
         if not self._tell() and going:
-            self.close()
-            self.is_going = True
+            self._end()
             self._start()
             self._tell()
 
     def close(self) -> None:
         """End the process."""
         self.is_going = False
+        self._end()
+
+    def _end(self) -> None:
         if self._child is not None:
             assert self._child.stdin is not None
             self._child.stdin.close()

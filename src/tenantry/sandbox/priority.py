@@ -10,7 +10,7 @@ and a request wakes ten threads one after the other. A thread of SCHED_IDLE make
 nothing else counts as free for who looks for one.
 
 Nor by short slices for the others (sched_setattr(2)): who has had its slice is not entitled to the next one, and then a
-thread of SCHED_IDLE has the processor until the next tick.
+thread of SCHED_IDLE has the processor until somebody wakes up there, as `pacemaker` sees to.
 
 A worker has a process group of its own and stays in the host's session, by way of the zygote: the kernel's autogroups
 (sched(7)) weigh threads against one another within a session only, and give each session an equal share. With one of
