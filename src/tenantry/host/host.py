@@ -83,7 +83,7 @@ class Host:
         self._live = LiveProcesses(memory_budget_bytes() if memory_bytes_max is None else memory_bytes_max)
         self._starts = Starts(STARTS_PER_PROCESSOR_MAX * (os.cpu_count() or 1), lambda: self._live.is_full)
         self._pacemaker = Pacemaker()
-        self._watchdog = Watchdog(self._live.measured, self._pacemaker.go)
+        self._watchdog = Watchdog(self._live.measured, self._ranked)
         self.processes_started = self.processes_ended = 0
         """Since the start, for whoever watches."""
         self.traces = TraceHub()
@@ -281,6 +281,12 @@ class Host:
     def _ended(self, process: WorkerProcess) -> None:
         self._live.discard(process)
         self.processes_ended += 1
+
+    def _ranked(self, some_behind: bool) -> None:
+        try:
+            self._pacemaker.go(some_behind)
+        except OSError as error:
+            _log.warning("requests may wait for busy Workers: the pacemaker cannot be started", reason=error.strerror)
 
     def _reap(self) -> None:
         """End the processes that had nothing to do for a while."""

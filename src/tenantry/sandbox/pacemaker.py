@@ -17,11 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import structlog
-
 __all__ = ["Pacemaker"]
 
-_log = structlog.get_logger()
 _PROGRAM = Path(__file__).with_name("pacemaker_main.py")
 
 
@@ -34,7 +31,10 @@ class Pacemaker:
         """As it was told last."""
 
     def go(self, going: bool) -> None:
-        """Whether somebody is in the background. Costs nothing where that has not changed."""
+        """Whether somebody is in the background. Costs nothing where that has not changed.
+
+        Raises OSError where no process can be started; then the next change is the next try.
+        """
         if going == self.is_going:
             return
         self.is_going = going
@@ -57,21 +57,17 @@ class Pacemaker:
             self._child = None
 
     def _start(self) -> None:
-        try:
-            self._child = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-I", "-S", str(_PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                bufsize=0,
-                env={},
-                cwd="/",
-                process_group=0,  # out of reach of Ctrl-C
-            )
-        except OSError as error:
-            _log.warning("no process makes way for requests", reason=error.strerror)
-        else:
-            assert self._child.stdin is not None
-            os.set_blocking(self._child.stdin.fileno(), False)
+        self._child = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-I", "-S", str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+            cwd="/",
+            process_group=0,  # out of reach of Ctrl-C
+        )
+        assert self._child.stdin is not None
+        os.set_blocking(self._child.stdin.fileno(), False)
 
     def _tell(self) -> bool:
         """False: it is not there, or does not listen."""

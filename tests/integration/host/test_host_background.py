@@ -140,3 +140,20 @@ async def test_what_follows_a_crash_begins_behind_the_others(platform: Any, monk
     assert await platform.text("way-in", "/loud/") == "fine"
     (second,) = platform.pids("loud")
     assert policies(second) == {os.SCHED_IDLE}
+
+
+async def test_without_a_pacemaker_everything_goes_on(platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "BACKGROUND_SECONDS_FIRST", 0.05)
+    tried = asyncio.Event()
+
+    def fail(going: bool) -> None:
+        if going:
+            tried.set()
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(platform.host._pacemaker, "go", fail)
+    deploy(platform, "loud", "quiet")
+    spin = asyncio.create_task(platform.text("way-in", "/loud/spin"))
+    await asyncio.wait_for(tried.wait(), 60)
+    assert await platform.text("way-in", "/quiet/") == "fine"
+    await leave(spin)

@@ -110,13 +110,16 @@ def test_it_ends_with_its_host() -> None:
     until(lambda: not psutil.pid_exists(int(host.stdout)))
 
 
-def test_without_a_process_for_it_everything_goes_on(pacemaker: Pacemaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_be_started_the_next_time_is_another_try(
+    pacemaker: Pacemaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", fail)
-        pacemaker.go(True)
+        with pytest.raises(BlockingIOError):
+            pacemaker.go(True)
         pacemaker.go(False)
     assert not found()
     pacemaker.go(True)

@@ -31,17 +31,21 @@ def test_an_answer_that_the_machine_disturbed_counts_in_one_of_two_figures() -> 
     assert (undisturbed.beside, undisturbed.met) == (2.2, True)
 
 
+def watched(strangers: Strangers) -> set[int]:
+    return {int(os.readlink(f"/proc/self/fd/{file}").split("/")[2]) for file in strangers._files}
+
+
 def test_what_other_programs_of_the_machine_use_is_known_and_what_is_ours_is_not_theirs() -> None:
-    def compute() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other, Strangers(other.pid) as strangers, Strangers(os.getpid()) as own:
+        assert os.getpid() in watched(strangers)
+        assert other.pid not in watched(strangers)
+        assert not watched(own) & {os.getpid(), other.pid}
+        assert watched(own) & watched(strangers)
         until = time.thread_time() + 0.2
         while time.thread_time() < until:
             pass
-
-    with subprocess.Popen(["sleep", "60"]) as other, Strangers(other.pid) as strangers, Strangers(os.getpid()) as own:
-        compute()
-        ours = strangers.used_ms() - own.used_ms()
+        assert strangers.used_ms() > 100
         other.kill()
-    assert ours > 100
 
 
 def test_the_table_has_a_line_for_each_figure() -> None:
