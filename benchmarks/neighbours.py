@@ -4,9 +4,9 @@
 
 The quiet customer is asked for one small thing a hundred times a second, on a schedule that does not wait for late
 answers: what is measured is the time from when a request was due. Each neighbour is measured in a turn of its own,
-right after as long a time of quiet, so that a machine that changes its mind during the run hurts both alike. A
-neighbour has a Worker of its own in the same dispatch namespace, and clients of its own, in a process of their own,
-that keep it at what it does.
+between two times of quiet of half its length, so that a machine that changes its mind during the run hurts both
+alike. A neighbour has a Worker of its own in the same dispatch namespace, and clients of its own, in a process of
+their own, that keep it at what it does.
 
 In life all these clients are on other machines. Here they share the processors with the platform, so they are kept from
 having a part in what is measured: those of neighbours run when nobody else wants to (SCHED_IDLE), the quiet customer's,
@@ -265,15 +265,16 @@ def measure(work: Path, seconds: float, only: Sequence[str]) -> list[NeighbourRo
         quiet.warm()
         memory_before = _memory_mib(platform.child.pid)
         for name, habits in turns:
-            alone = quiet.measure(seconds)
+            alone = quiet.measure(seconds / 2)
             with _clients(platform.gateway, habits, work / "clients.log"):
                 time.sleep(_RISE_SECONDS)
                 beside = quiet.measure(seconds)
+            _wait_calm(platform)
+            alone += quiet.measure(seconds / 2)
             of = f"p99 of a quiet customer whose neighbour {name}" if len(habits) == 1 else f"p99 beside {name}"
             rows += compare(of, alone, beside)
             for row in rows[-2:]:
                 _say(f"{row.name}: {row.alone} ms alone, {row.beside} ms beside")
-            _wait_calm(platform)
             memory_after = _memory_mib(platform.child.pid)
             target = (memory_before + _GROWTH_MIB_MAX) / memory_before
             after = f"one that {name}" if len(habits) == 1 else name

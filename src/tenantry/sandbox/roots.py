@@ -17,7 +17,9 @@ and pivots into it: of the rest, the bundles of others included, nothing remains
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
+from tenantry.errors import IsolationError
 from tenantry.sandbox import mounts
 from tenantry.sandbox.layers import Layer, needed_for
 from tenantry.sandbox.policy import ResourceLimits, ZygotePolicy
@@ -33,6 +35,7 @@ _BUNDLES = f"{_HOME}/bundles"
 _PRELOAD = f"{_HOME}/preload"
 _OLD = f"{_HOME}/old"
 _STAGES = ("/tmp", "/run", "/mnt", "/dev")  # noqa: S108 - a folder that exists, to mount on in our own namespace
+_TENANTS_OWN = (BUNDLE, "/tmp", "/dev")  # noqa: S108 - of its namespace
 _DEVICES = ("/dev/null", "/dev/urandom")
 _ADVICE = "Mounts inside a user namespace may be forbidden here (AppArmor, a container's seccomp profile)."
 
@@ -48,6 +51,7 @@ def build(policy: ZygotePolicy, files: RuntimeFiles, preload_path: list[str]) ->
     wanted[SITE] = policy.site
     if policy.worker_site is not None:
         wanted[WORKER_SITE] = policy.worker_site
+    check_places(wanted)
     stage = next(path for path in _STAGES if os.path.isdir(path))
     os.umask(0o022)
     with needed_for(Layer.ROOT, _ADVICE):
@@ -71,6 +75,16 @@ def build(policy: ZygotePolicy, files: RuntimeFiles, preload_path: list[str]) ->
         mounts.detach(_OLD)
         os.rmdir(_OLD)
     return preload
+
+
+def check_places(wanted: Iterable[str]) -> None:
+    """Raises IsolationError if a tenant's own folder would hide something that its interpreter needs."""
+    for path in wanted:
+        for own in _TENANTS_OWN:
+            if f"{path}/".startswith(f"{own}/"):
+                raise IsolationError(
+                    Layer.ROOT, f"Python, or a library of it, is installed below {own}, which is a Worker's own there."
+                )
 
 
 def forget_preload(preload: list[str]) -> None:
@@ -147,7 +161,7 @@ def _build_template(wanted: dict[str, str], files: RuntimeFiles) -> None:
         os.makedirs(os.path.dirname(_TEMPLATE + path), exist_ok=True)
         if not os.path.lexists(_TEMPLATE + path):
             os.symlink(target, _TEMPLATE + path)
-    for path in (BUNDLE, "/tmp", "/dev"):  # noqa: S108 - the tenant's own, of its namespace
+    for path in _TENANTS_OWN:
         os.mkdir(_TEMPLATE + path)
     for path in _DEVICES:
         _make_file(_TEMPLATE + path)
