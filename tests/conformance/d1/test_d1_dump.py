@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tenantry.services.d1 import D1Service, DumpOptions, Import, QueryFailed, Statement, split_statements
+from tenantry.services.d1 import D1Service, DumpOptions, Import, QueryFailed, Statement, limits, split_statements
 from tenantry.services.d1.encoding import ArraysDocument, Totals
 from tenantry.services.d1.engines.memory import MemoryEngine
 from tenantry.services.d1.script import Script
@@ -248,15 +248,58 @@ async def test_an_import_whose_end_nobody_was_told_of_is_not_run_again(tmp_path:
     # It is in nobody's way: tables can be altered.
     await fill(again, "ALTER TABLE t ADD COLUMN b")
 
+    # Its answer may yet be lost, with the host.
     await again.transfers.told(known)
+    other = D1Service(engine, spool=tmp_path / "another spool")
+    assert await other.transfers.untold("one", etag) is not None
     assert await again.transfers.untold("one", etag) is None
     last = D1Service(engine, spool=tmp_path / "spool at last")
-    assert await last.transfers.untold("one", etag) is None
+    assert await last.transfers.untold("one", etag) is None, "the same file was begun anew"
     with pytest.raises(QueryFailed, match="SQLITE_AUTH"):
         await fill(last, "ALTER TABLE t RENAME TO _cf_import")
     assert '[["t"]]' in (await rows(last, "one", "SELECT name FROM sqlite_schema")).decode()
-    for each in (last, again, service):
+    for each in (last, other, again, service):
         await each.aclose()
+
+
+async def test_an_import_whose_end_was_told_leaves_nothing(
+    tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = D1Service(engine, spool=tmp_path / "spool")
+
+    async def run(resource_id: str, table: str) -> Import:
+        sql = f"CREATE TABLE {table} (a);".encode()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield sql
+
+        etag = hashlib.md5(sql).hexdigest()
+        secret, upload = await service.transfers.offer_upload(resource_id, etag)
+        await service.transfers.receive_untrusted(secret, body())
+        job = await service.transfers.ingest(resource_id, etag, upload.filename)
+        await job.done.wait()
+        assert job.failure is None
+        return job
+
+    async def is_there(resource_id: str) -> bool:
+        return b"_cf_import" in await rows(service, resource_id, "SELECT name FROM sqlite_schema")
+
+    # Not at once, but at an orderly end; and what stands there of another import stays.
+    await service.transfers.told(await run("one", "t"))
+    assert await is_there("one")
+    await service.transfers.told(await run("two", "t"))
+    await run("two", "u")
+    with monkeypatch.context() as patched:
+        # Or after a while.
+        patched.setattr(limits, "ANSWER_SECONDS_MAX", 0.0)
+        await service.transfers.told(await run("three", "t"))
+        while await is_there("three"):
+            pass
+    assert await is_there("one")
+    await service.transfers.aclose()
+    assert not await is_there("one")
+    assert await is_there("two")
+    await service.aclose()
 
 
 VALUES = st.one_of(

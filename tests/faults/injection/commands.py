@@ -247,7 +247,9 @@ def _rows_found(installation: Installation, target: str) -> Found:
         def query(sql: str) -> Any:
             return _asked(api.post, f"/d1/database/{target}/query", json={"sql": sql})[0]["results"]
 
-        tables = [row["name"] for row in query("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%'")]
+        names = [row["name"] for row in query("SELECT name FROM sqlite_schema")]
+        # As clients tell the tables of the platform's own from theirs.
+        tables = [name for name in names if not name.startswith(("sqlite_", "_cf_"))]
         return {
             table: [
                 re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "moment", str(row)) for row in query(f"SELECT * FROM {table}")

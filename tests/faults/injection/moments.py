@@ -3,7 +3,8 @@
 The kernel stops a thread of the process before each call that writes, syncs, renames, removes or makes a file, or that
 sends on a socket, and asks us whether it may go on (seccomp_unotify(2)). So a kill comes at the n-th change of a folder
 exactly, whichever library asks for it: Python, either SQLite, or what is written in Rust. The process is not told, and
-runs as it is. What is sent over TCP are answers: a kill before one comes when all is done, and nobody was told.
+runs as it is. What is sent over TCP are answers: a kill before one comes when all is done, and nobody was told. The
+process may think that the answer is out as soon as it gave it to a thread: everything that it does then is let go on.
 
 Run as a program, `moments.py DESCRIPTOR PROGRAM ARGUMENT…`, this puts itself under such a filter, waits until its
 parent has fetched the other end of it, and becomes PROGRAM. Its children are under the filter too; their calls go on,
@@ -23,6 +24,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -61,6 +63,9 @@ _QUESTION: Final = struct.Struct("=QIIiIQ6Q")
 _ANSWER: Final = struct.Struct("=QqiI")
 
 _PATH_BYTES_MAX: Final = 4096
+_QUIET_MS: Final = 200
+"""Whoever changes nothing for so long has done what there was to do."""
+_HELD_SECONDS_MAX: Final = 2.0
 _AT_FDCWD: Final = 0xFFFF_FF9C
 
 
@@ -123,8 +128,14 @@ class Moments:
     def _answer_each(self) -> None:
         poll = select.poll()
         poll.register(self._listener, select.POLLIN)
+        held_until: float | None = None
         while True:
-            [(_, events)] = poll.poll()
+            ready = poll.poll(None if held_until is None else _QUIET_MS)
+            if held_until is not None and (not ready or time.monotonic() >= held_until):
+                held_until = None
+                os.kill(self.process.pid, signal.SIGKILL)
+                continue
+            [(_, events)] = ready
             if not events & select.POLLIN:  # nobody is under the filter any more
                 return
             question = bytearray(_QUESTION.size)
@@ -134,6 +145,10 @@ class Moments:
                 key, thread, _, number, _, _, *arguments = _QUESTION.unpack(question)
                 if not self._is_the_end(thread, self._names[number], arguments):
                     fcntl.ioctl(self._listener, _SEND, _ANSWER.pack(key, 0, 0, _CONTINUE))
+                elif self.killed_at == ANSWER:
+                    held_until = time.monotonic() + _HELD_SECONDS_MAX
+                else:
+                    os.kill(self.process.pid, signal.SIGKILL)
 
     def _is_the_end(self, thread: int, name: str, arguments: Sequence[int]) -> bool:
         with self._lock:
@@ -153,8 +168,7 @@ class Moments:
             if self._left:
                 return False
             self.killed_at = self.names[-1]
-        os.kill(self.process.pid, signal.SIGKILL)
-        return True
+            return True
 
     def _is_tcp(self, descriptor: int) -> bool:
         try:

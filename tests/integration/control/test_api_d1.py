@@ -359,6 +359,7 @@ async def test_uploads_are_what_was_announced_once_and_nothing_else(control: Any
     assert (await control.http.get(url)).status_code == 404, "an upload is no download"
     assert (await control.http.post(url)).status_code == 405
     assert (await d1.transfer("import", begin))["status"] == "complete"
+    assert (await d1.call("GET", "")).json()["result"]["num_tables"] == 1, "what the platform keeps there counts not"
     assert "no such upload" in await d1.fails(400, 7500, "POST", "/import", json=begin)
     await d1.fails(400, 7500, "POST", "/import", json={"action": "init", "etag": "../../x"})
     await d1.fails(400, 7400, "POST", "/import", json={"action": "init"})

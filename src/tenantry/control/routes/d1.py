@@ -24,7 +24,7 @@ __all__ = ["d1_routes"]
 _DATABASES_PER_PAGE_DEFAULT = 100
 _TABLES = (
     "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
-    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'"
 )
 
 

@@ -74,7 +74,7 @@ def d1_transfer_routes(one: str, resources: Resources, service: D1Service, threa
         if job is None:
             view = TransferView(False, kind, "error", [], error=f"There is no such {kind}, or it is too long ago.")
             return Response(Envelope(view))
-        # When the answer is out: a client that it does not reach asks for the same import again.
+        # When the answer was given away: a client that left asks for the same import again.
         told = BackgroundTask(transfers.told, job) if isinstance(job, Import) and job.done.is_set() else None
         return Response(Envelope(_view(request, database, job, kind)), background=told)
 

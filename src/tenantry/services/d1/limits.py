@@ -96,6 +96,8 @@ TRANSFERS_KEPT_MAX: Final = 32
 """That run, wait, or have files that may still be sent or fetched."""
 TRANSFER_SECONDS_MAX: Final = 3600.0
 """How long after its beginning a job is known and its file may be sent or fetched."""
+ANSWER_SECONDS_MAX: Final = 10.0
+"""How long the answer that tells of an import's end may take to leave. Until then a killed host may have lost it."""
 ROWS_CHUNK_MAX: Final = 256
 ROWS_CHUNK_BYTES: Final = 64 * KIB
 """Rows are taken from SQLite in chunks of about this size, so that the bound on results is looked at in between."""

@@ -3,9 +3,10 @@
 Either is a job that is asked for now and then until it is done. Files lie in a spool folder that is emptied at the
 first use and at the end; each is reached by a secret of its own, for a while.
 
-An import leaves a receipt in the database, in the commit of its effects, until its client was told of its end. Whoever
-comes with the same file before that is its client again, which lost the answer, to a `kill -9` of the host say: it is
-told of the import that was, and the file does not run a second time.
+An import leaves a receipt in the database, in the commit of its effects. Whoever comes with the same file before its
+client was told of its end is that client again, which lost the answer, to a `kill -9` of the host say: it is told of
+the import that was, and the file does not run a second time. Nobody tells us when an answer is out, so the receipt
+outlasts it for a while; a host that lives knows by itself whom it told.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tenantry.services.d1.script import Script
 from tenantry.services.d1.threads import Threads
 
 if TYPE_CHECKING:
+    from tenantry.services.d1.engine import Session
     from tenantry.services.d1.service import D1Service
 
 __all__ = ["Export", "Import", "Transfer", "Transfers", "Upload"]
@@ -66,7 +68,9 @@ class Export(Transfer):
 class Import(Transfer):
     etag: str = ""
     told: bool = False
-    """Its client knows of its end."""
+    """An answer that tells of its end is on its way to its client."""
+    receipt: _Receipt | None = None
+    """What it left in the database, as long as it is to stay there."""
     final_bookmark: str = ""
     statements: int = 0
     meta: dict[str, Any] = field(default_factory=dict)  # Any: what JSON can say
@@ -120,9 +124,10 @@ class Transfers:
         self._ends: dict[str, float] = {}
         """When what a secret is for goes away. A job's is its bookmark."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forgetting: set[asyncio.Task[None]] = set()
         self._sequence = 0
         self._opened = False
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def export(self, resource_id: str, options: DumpOptions) -> Export:
         """Begins one. Raises `QueryFailed`."""
@@ -149,29 +154,30 @@ class Transfers:
         """
         self._forget_old()
         await self._open_spool()
-        imports = [job for job in self._jobs.values() if isinstance(job, Import)]
-        for job in imports:
-            if (job.resource_id, job.etag, job.told, job.failure) == (resource_id, etag, False, None):
-                return job
+        for job in list(self._jobs.values()):
+            if isinstance(job, Import) and (job.resource_id, job.etag, job.failure) == (resource_id, etag, None):
+                if not job.told:
+                    return job
+                await self._forget_receipt(job)
         database = self._service.database(resource_id)
         kept = _Receipt.parse(await database.perform(lambda session: session.receipt()))
         if kept is None or kept.etag != etag or not 0 <= time.time() - kept.at <= limits.TRANSFER_SECONDS_MAX:
             return None
-        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag)
+        job = Import(resource_id, await self._new_bookmark(resource_id), etag=etag, receipt=kept)
         job.statements, job.meta, job.final_bookmark = kept.statements, kept.meta, job.bookmark
         job.done.set()
         self._keep(job)
         return job
 
     async def told(self, job: Import) -> None:
-        """Its client knows: from now on the same file is a new import."""
+        """Its client is being told: from now on the same file is a new import."""
         if job.told:
             return
         job.told = True
-        # The database may have gone meanwhile; where it did not, what is left there counts for an hour.
-        with suppress(QueryFailed, BindingError):
-            database = self._service.database(job.resource_id)
-            await database.perform(lambda session: session.forget_receipt())
+        if job.receipt is not None:
+            task = asyncio.get_running_loop().create_task(self._forget_receipt_later(job))
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
 
     async def receive_untrusted(self, secret: str, body: AsyncIterator[bytes]) -> str | None:
         """Takes the file of an upload. Gives its MD5, or None when there is no such upload. Raises `QueryFailed`."""
@@ -244,10 +250,10 @@ class Transfers:
 
     async def aclose(self) -> None:
         """Gives up what runs."""
-        self._closed = True
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._forgetting, return_exceptions=True)
         for thread in self._threads.close():
             thread.join()
         if self._opened and self._spool is not None:
@@ -274,7 +280,10 @@ class Transfers:
         totals = Totals()
 
         def receipt() -> str | None:
-            return _Receipt(job.etag, time.time(), totals.count, totals.meta()).text() if totals.count else None
+            if not totals.count:
+                return None
+            job.receipt = _Receipt(job.etag, time.time(), totals.count, totals.meta())
+            return job.receipt.text()
 
         try:
             state = await self._service.database(job.resource_id).run(
@@ -292,6 +301,27 @@ class Transfers:
         job.final_bookmark = bookmarks.encode(job.resource_id, state)
         job.statements = totals.count
         job.meta = totals.meta()
+
+    async def _forget_receipt_later(self, job: Import) -> None:
+        """When the answer must have arrived, or was given up with everything else, in order."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.ANSWER_SECONDS_MAX):
+                await self._closed.wait()
+        # The database may have gone meanwhile; where it did not, what is left there counts for an hour.
+        with suppress(QueryFailed, BindingError):
+            await self._forget_receipt(job)
+
+    async def _forget_receipt(self, job: Import) -> None:
+        """Raises `QueryFailed`."""
+        receipt, job.receipt = job.receipt, None
+        if receipt is None:
+            return
+
+        def forget(session: Session) -> None:
+            if session.receipt() == receipt.text():  # not that of a later import
+                session.forget_receipt()
+
+        await self._service.database(job.resource_id).perform(forget)
 
     def _begin(self, job: Transfer, work: Any) -> None:  # Any: a coroutine that gives nothing
         async def run() -> None:
@@ -328,7 +358,7 @@ class Transfers:
     async def _open_spool(self) -> Path:
         """The folder, without what a host that was killed left in it."""
         spool = self._spool
-        if spool is None or self._closed:
+        if spool is None or self._closed.is_set():
             raise QueryFailed(errors.CONNECTION_LOST)
         if not self._opened:
             self._opened = True
