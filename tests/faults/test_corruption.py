@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from injection.subjects import SUBJECTS, Ledger, payload
+from structlog.testing import capture_logs
 
 from tenantry.control import Store, Vault
 from tenantry.errors import ConfigError, StorageError, StreamError
@@ -46,7 +46,7 @@ DAMAGES = [overwrite_start, overwrite_middle, cut_off, replace_by_text]
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", SUBJECTS)
 async def test_a_corrupted_database_fails_its_own_resource_and_is_named(
-    name: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    name: str, damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
     subject = SUBJECTS[name]
     settings = ServiceSettings(tmp_path)
@@ -67,13 +67,14 @@ async def test_a_corrupted_database_fails_its_own_resource_and_is_named(
         for number in range(4):
             await subject.put(service.open("ill"), f"key{number}", b"new")
 
-    for use in (read_all, write_all):
-        with caplog.at_level(logging.ERROR), pytest.raises(StorageError) as caught:
-            await use()
-        assert str(tmp_path) not in caught.value.message
-        assert "ill" not in caught.value.message
-    assert "ill" in caplog.text
-    assert "well" not in caplog.text
+    with capture_logs() as said:
+        for use in (read_all, write_all):
+            with pytest.raises(StorageError) as caught:
+                await use()
+            assert str(tmp_path) not in caught.value.message
+            assert "ill" not in caught.value.message
+    assert "ill" in str(said)
+    assert "well" not in str(said)
     assert await subject.get(service.open("well"), "key1") == VALUE
     await subject.put(service.open("well"), "key1", b"new")
     assert await subject.get(service.open("well"), "key1") == b"new"
@@ -84,9 +85,7 @@ async def test_a_corrupted_database_fails_its_own_resource_and_is_named(
 
 
 @pytest.mark.parametrize("missing", [False, True])
-async def test_a_damaged_body_fails_its_own_object_and_is_named(
-    missing: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_damaged_body_fails_its_own_object_and_is_named(missing: bool, tmp_path: Path) -> None:
     subject = SUBJECTS["r2"]
     async with subject.opened(tmp_path) as store:
         await store.put("ill", VALUE)
@@ -94,10 +93,10 @@ async def test_a_damaged_body_fails_its_own_object_and_is_named(
         await store.put("well", VALUE)
     body.unlink() if missing else body.write_bytes(VALUE[:10_000])
     async with subject.opened(tmp_path) as store:
-        with caplog.at_level(logging.ERROR), pytest.raises((StreamError, StorageError)) as caught:
+        with capture_logs() as said, pytest.raises((StreamError, StorageError)) as caught:
             await store.get("ill")
         assert str(tmp_path) not in str(caught.value)
-        assert body.name in caplog.text
+        assert body.name in str(said)
         assert await store.get("well") == VALUE
         assert sorted(await store.keys()) == ["ill", "well"]
         await store.put("ill", VALUE)

@@ -1,5 +1,5 @@
-"""What the operator's terminal shows: the platform's own lines, and what Workers print, with the Worker's name and
-without power over the terminal.
+"""What the operator's terminal shows: the platform's own lines, those of the libraries that it uses, and what Workers
+print, with the Worker's name. None of it has power over the terminal: what the platform says quotes tenants too.
 
 A thread of its own writes, so that a terminal that is slow, or stopped with Ctrl-S, holds up nobody. It does so at its
 own pace, and what it cannot keep up with is counted and left out: a Worker that floods its log, or fails all the time,
@@ -8,6 +8,7 @@ costs others little.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -38,6 +39,8 @@ _CYAN: Final = "\x1b[36m"
 _PLAIN: Final = "\x1b[0m"
 _COLORS: Final = {"error": "\x1b[31m", "warn": "\x1b[33m", "debug": "\x1b[2m"}
 
+_log = structlog.get_logger()
+
 _Entry = dict[str, Any]
 """A line of the platform's: what structlog's processors have made of it."""
 
@@ -58,11 +61,13 @@ class OperatorLog:
         self._lost = 0
         self._closing = False
         self._changed = threading.Condition()
+        self._libraries = _Libraries(logging.WARNING)
         self._thread = threading.Thread(target=self._write, name="operator-log", daemon=True)
         self._thread.start()
 
     def configure(self) -> None:
-        """Let the platform's own lines come here."""
+        """Let the platform's own lines, and what libraries warn of, come here."""
+        logging.getLogger().addHandler(self._libraries)
         logger = _PlatformLogger(self.say)
         structlog.configure(
             processors=[
@@ -98,6 +103,7 @@ class OperatorLog:
             return True
 
     def close(self, seconds_max: float = 2.0) -> None:
+        logging.getLogger().removeHandler(self._libraries)
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -135,7 +141,7 @@ class OperatorLog:
     def _lines(self, said: LogEvent | _Entry) -> Iterator[str]:
         """What there is to say of the platform, or one for each line of a Worker's messages, which may be many."""
         if isinstance(said, dict):
-            yield f"{self._render(None, '', said)}\n"
+            yield f"{self._render(None, '', {name: _shown(name, value) for name, value in said.items()})}\n"
             return
         begin, end = f"[{said.worker}] ", "\n"
         if self._colored:
@@ -150,6 +156,23 @@ class _PlatformLogger:
 
     def __init__(self, say: Callable[[_Entry], None]) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = say
+
+
+class _Libraries(logging.Handler):
+    """What is said by the standard library's `logging`: by asyncio, say, of a task that failed for nobody."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say = _log.error if record.levelno >= logging.ERROR else _log.warning
+            say(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - what a library logs may be anything, and `logging` has a place for it
+            self.handleError(record)
+
+
+def _shown(name: str, value: Any) -> Any:  # whatever was to be logged
+    if not isinstance(value, str):
+        return value  # its repr is shown
+    return "\n".join(map(harmless, value.split("\n"))) if name == "exception" else harmless(value)
 
 
 def harmless(line: str) -> str:

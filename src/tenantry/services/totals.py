@@ -11,17 +11,17 @@ that is missing (a backup that was put back, a quota that is new) is made by ask
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, cast
 
 import apsw
+import structlog
 
 __all__ = ["Totals"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 _SCHEMA: Final = """
 CREATE TABLE held (
@@ -119,7 +119,9 @@ class Totals:
                 try:
                     held = await self._ask(resource_id)
                 except Exception:  # noqa: BLE001  # one that is broken does not keep the others from being written
-                    _log.exception("%s cannot be asked what it holds: it counts as noted last", resource_id)
+                    _log.exception(
+                        "a resource cannot be asked what it holds: it counts as noted last", resource=resource_id
+                    )
                     await self._run(self._keep, resource_id)
                 else:
                     await self._run(self._set, resource_id, held)

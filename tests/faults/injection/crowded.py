@@ -13,6 +13,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import structlog
+
 from injection.subjects import SUBJECTS, Ledger, Subject, payload
 from tenantry.errors import StorageFull
 
@@ -81,4 +83,5 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(Path(sys.argv[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 
 import structlog
@@ -79,6 +80,48 @@ def test_the_platforms_own_lines_come_in_order_with_those_of_workers() -> None:
     assert (first, last) == ("[w] before", "[w] after")
     assert "[warning" in line
     assert line.rstrip().endswith("it was refused                 reason='too large' worker=w")
+
+
+def test_what_the_platform_quotes_of_a_tenant_is_shown_and_not_obeyed() -> None:
+    stream = io.StringIO()
+    log = OperatorLog(stream)
+    log.configure()
+    say = structlog.get_logger()
+    say.info("a request failed", reason="\x1b[2J\x07", other="two\nlines")
+    say.info("\x9b1m")
+    try:
+        raise ValueError("\x1b]0;title\x07\rover it")
+    except ValueError:
+        say.exception("it failed")
+    log.close()
+    text = stream.getvalue()
+    assert text.replace("\n", "").isprintable()
+    assert "reason=\\x1b[2J\\x07" in text
+    assert text.endswith("ValueError: \\x1b]0;title\\x07\\x0dover it\n")
+    assert len([line for line in text.splitlines() if "[info" in line]) == 2
+
+
+def test_what_libraries_warn_of_comes_too() -> None:
+    stream = io.StringIO()
+    log = OperatorLog(stream)
+    log.configure()
+    library = logging.getLogger("some.library")
+    library.info("all is well")
+    library.warning("%d are left", 3)
+    try:
+        raise ValueError("of then")
+    except ValueError:
+        library.exception("it \x1b[2J failed")
+    log.close()
+    library.error("behind the end")
+    text = stream.getvalue()
+    assert "all is well" not in text
+    assert "behind the end" not in text
+    warning, error = text.split("\n", 1)
+    assert "[warning" in warning
+    assert warning.rstrip().endswith("3 are left                     [some.library]")
+    assert "it \\x1b[2J failed" in error
+    assert error.endswith("ValueError: of then\n")
 
 
 def test_a_traceback_is_of_the_moment_in_which_it_is_logged() -> None:

@@ -7,13 +7,14 @@ Workers together. Reads that go to the disk are made in threads.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
+
+import structlog
 
 from tenantry.errors import StreamError
 from tenantry.services.assets.limits import (
@@ -29,7 +30,7 @@ from tenantry.services.assets.store import AccountAssets
 
 __all__ = ["AssetReader"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ class BlobStream:
         job = self._job = self._executor.submit(_read_some, self._handle, self.path, self._position, size)
         data = await self._settle(job)
         if not data and not self._closed:
-            _log.error("the asset %s ends early", self.path)
+            _log.error("an asset ends early", file=str(self.path))
             raise StreamError("the file's bytes end early")
         self._position += len(data)
         return data
@@ -134,7 +135,7 @@ class BlobStream:
             handle, data = await asyncio.shield(asyncio.wrap_future(job))
         except OSError as error:
             self._job, self._handle = None, -1
-            _log.error("the asset %s cannot be read: %s", self.path, error)
+            _log.error("an asset cannot be read", file=str(self.path), reason=str(error))
             raise StreamError("the file's bytes cannot be read") from error
         if self._closed:  # meanwhile; aclose has seen to the descriptor
             return b""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import re
 import shutil
@@ -23,12 +22,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from tenantry.services.assets.model import Asset
 
 __all__ = ["AccountAssets", "AssetStore", "StagedBlob"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = structlog.get_logger()
 
 _ADDRESS: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -129,7 +129,7 @@ class AccountAssets:
                 needed.update(asset.blob for asset in self.read_manifest(address).values())
         except (OSError, ValueError) as error:
             # What it names is not known, so everything may be needed.
-            _log.error("a manifest of assets cannot be read: %s", error)
+            _log.error("a manifest of assets cannot be read", reason=str(error))
             return removed
         return removed + sum(_keep_only(folder, needed) for folder in _entries(self._folder / "blobs"))
 

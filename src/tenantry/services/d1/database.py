@@ -11,12 +11,13 @@ All state here belongs to the event loop, except `_queue`, from whose left end t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import structlog
 
 from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Engine, Session
@@ -29,7 +30,7 @@ __all__ = ["Database"]
 
 _NOTHING = Applied((), ())
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 T = TypeVar("T")
@@ -199,7 +200,7 @@ class Database:
         session = self._session
         if session is None or session.watch(now) <= self._stuck_seconds or self._given_up:
             return
-        _log.error("a query of database %s does not end %s s after its deadline", self.resource_id, self._stuck_seconds)
+        _log.error("a query does not end after its deadline", database=self.resource_id, seconds=self._stuck_seconds)
         self._given_up = True
         self._spared = self._threads.add_spare()
         self._queue.clear()
@@ -291,7 +292,7 @@ class Database:
                 applied = self._session.apply(calls, self._settle)
         except Exception as error:  # noqa: BLE001  # a thread of ours must not die; everybody waiting is told
             if not isinstance(error, QueryFailed) or error.__cause__ is not None:
-                _log.exception("database %s failed", self.resource_id)
+                _log.exception("a D1 database failed", database=self.resource_id)
             failure = error if isinstance(error, QueryFailed) else QueryFailed(errors.STORAGE_FAILED)
             self._close()
             self._tell(self._fail, [task] if task is not None else calls, failure)
@@ -315,7 +316,7 @@ class Database:
             try:
                 session.close()
             except Exception:  # noqa: BLE001  # it is gone either way, and the next call opens it anew
-                _log.exception("database %s could not be closed", self.resource_id)
+                _log.exception("a D1 database could not be closed", database=self.resource_id)
 
     def _settle(self, calls: Sequence[Call]) -> None:
         self._tell(self._answer, list(calls))

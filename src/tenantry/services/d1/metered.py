@@ -7,10 +7,11 @@ what it added before that is committed: of two that would both fit, but not toge
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import structlog
 
 from tenantry.services.d1 import errors
 from tenantry.services.d1.engine import Engine
@@ -20,7 +21,7 @@ from tenantry.services.quota import Amount, Limit, Meter, Quota, QuotaPassed, Re
 
 __all__ = ["MeteredCalls", "account_meter"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 def account_meter(engine: Engine, quota: Quota, totals: Path, durable: bool) -> Meter | None:
@@ -49,7 +50,7 @@ class MeteredCalls:
             try:
                 return Amount(await asyncio.to_thread(self._engine.usage, resource_id))
             except Exception as error:
-                _log.exception("D1 database %s could not be measured", resource_id)
+                _log.exception("a D1 database could not be measured", database=resource_id)
                 raise QueryFailed(errors.STORAGE_FAILED) from error
 
         async with self._meter.writing(resource_id, usage) as reservation:

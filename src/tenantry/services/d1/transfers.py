@@ -313,7 +313,7 @@ class Transfers:
 
     async def _forget_receipt(self, job: Import) -> None:
         """Raises `QueryFailed`."""
-        receipt, job.receipt = job.receipt, None
+        receipt = job.receipt
         if receipt is None:
             return
 
@@ -322,6 +322,7 @@ class Transfers:
                 session.forget_receipt()
 
         await self._service.database(job.resource_id).perform(forget)
+        job.receipt = None
 
     def _begin(self, job: Transfer, work: Any) -> None:  # Any: a coroutine that gives nothing
         async def run() -> None:

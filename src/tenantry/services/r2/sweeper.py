@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import astuple
+
+import structlog
 
 from tenantry.services.r2.engine import Engine
 from tenantry.services.r2.errors import BucketGone
@@ -13,7 +14,7 @@ from tenantry.services.r2.service import BucketRules, Clock, Swept, system_clock
 
 __all__ = ["Sweeper"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 class Sweeper:
@@ -42,10 +43,10 @@ class Sweeper:
             except BucketGone:  # meanwhile
                 continue
             except Exception:  # noqa: BLE001 - one broken bucket is no reason to leave the others
-                _log.exception("the R2 bucket %r could not be swept", name)
+                _log.exception("an R2 bucket could not be swept", bucket=name)
                 continue
             if swept.orphaned_bodies:
-                _log.warning("the R2 bucket %r had %d bodies that no object names", name, swept.orphaned_bodies)
+                _log.warning("an R2 bucket had bodies that no object names", bucket=name, count=swept.orphaned_bodies)
             total = Swept(*(before + more for before, more in zip(astuple(total), astuple(swept), strict=True)))
             await asyncio.sleep(SWEEP_PAUSE_SECONDS)
         return total

@@ -189,7 +189,7 @@ async def test_deleting_fails_what_runs_and_what_waits(service: D1Service, open_
 
 
 async def test_a_file_that_is_no_database_is_said_without_its_path(
-    folder: Path, service: D1Service, open_database: Any, caplog: pytest.LogCaptureFixture
+    folder: Path, service: D1Service, open_database: Any
 ) -> None:
     folder.mkdir()
     (folder / "bad.sqlite").write_bytes(b"this is no database" * 100)

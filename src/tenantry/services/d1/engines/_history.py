@@ -17,7 +17,6 @@ back): from here the past is unknown, so a whole copy is kept and the past goes 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,6 +25,7 @@ from struct import Struct
 from typing import Final
 
 import apsw
+import structlog
 
 from tenantry.services.d1 import limits
 from tenantry.services.d1.engines._archive import Archive, ArchiveDamaged, Change, NothingKept
@@ -35,7 +35,7 @@ from tenantry.services.d1.errors import PastUnknown
 
 __all__ = ["History"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 _RECORD: Final = Struct("<IIIIQ")
 _MARKED: Final = 1
@@ -180,7 +180,7 @@ class History:
             if not self._frames:
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         except (apsw.Error, OSError):
-            _log.exception("the log of %s could not be archived", self._database.name)
+            _log.exception("the log of a D1 database could not be archived", file=self._database.name)
         finally:
             connection.set_wal_hook(None)
             if self._times >= 0:
@@ -215,7 +215,7 @@ class History:
             finally:
                 log.close()
         except WalUnreadable as error:
-            _log.error("the log of %s is not ours: %s", self._database.name, error)
+            _log.error("the log of a D1 database is not ours", file=self._database.name, reason=str(error))
             self._begin_anew()
             return
         self._last_archived_time = self._commits[-1].time
@@ -356,7 +356,9 @@ class History:
             self._write_record(commit.frames, commit.time, marked=True)
 
     def _pause(self) -> None:
-        _log.exception("the past of %s is not kept from now on; it begins anew when it can be", self._database.name)
+        _log.exception(
+            "the past of a D1 database is not kept from now on; it begins anew when it can be", file=self._database.name
+        )
         self._loaded = self._paused = True
         self._commits = []
         with suppress(OSError):
@@ -371,7 +373,7 @@ class History:
             os.write(self._times, _RECORD.pack(*salts, frames, _MARKED if marked else 0, time))
         except OSError as error:
             # It is known here. After `kill -9` the commit would have the time of the next start.
-            _log.error("the time of a commit of %s could not be written: %s", self._database.name, error)
+            _log.error("the time of a commit could not be written", file=self._database.name, reason=str(error))
 
     def _read_records(self) -> list[tuple[int, int, bool]]:
         """Of the log as it is now: frames, time, marked."""

@@ -5,18 +5,19 @@ It works on the archives' files only; the databases and their sessions do not wa
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
+
+import structlog
 
 from tenantry.services.d1 import limits
 from tenantry.services.d1.engines._archive import Archive
 
 __all__ = ["Keeper"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 class Keeper:
@@ -72,7 +73,7 @@ class Keeper:
             except InterruptedError:
                 pass
             except Exception:  # noqa: BLE001  # a thread of ours must not die; the next look may succeed
-                _log.exception("the past in %s could not be tidied", folder.name)
+                _log.exception("the past of a D1 database could not be tidied", folder=folder.name)
             finally:
                 with self._changed:
                     self._at = None

@@ -22,13 +22,13 @@ A call runs at most three times: in a group, then alone; and once more if the fi
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import apsw
+import structlog
 
 from tenantry.services.d1 import errors, limits
 from tenantry.services.d1.engine import Applied, Restored, Settle
@@ -40,7 +40,7 @@ __all__ = ["Past", "SqliteSession", "Store"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 class Past(Protocol):
@@ -362,14 +362,14 @@ class SqliteSession:
     def _failure(self, error: BaseException, connection: GuardedConnection) -> QueryFailed:
         failure = sqlite_failure(error, connection.guard)
         if isinstance(error, apsw.FullError) and self._store.disk_is_full():
-            _log.error("D1 database %s could not be written: the disk is full", self._store.name)
+            _log.error("a D1 database could not be written: the disk is full", database=self._store.name)
             return QueryFailed(errors.DISK_FULL)
         if isinstance(error, apsw.FullError) and self._room is not None:
             return QueryFailed(errors.ACCOUNT_FULL)
         if isinstance(failure, Storage):
             self._broken = True
             # The tenant is told that something broke, the operator what.
-            _log.error("D1 database %s could not be read or written: %s", self._store.name, error, exc_info=error)
+            _log.error("a D1 database could not be read or written", database=self._store.name, exc_info=error)
         return failure
 
     def _overdue(self) -> bool:

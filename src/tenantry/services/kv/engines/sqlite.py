@@ -7,11 +7,12 @@ folder.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import structlog
 
 from tenantry.services.kv.engine import Late
 from tenantry.services.kv.engines.sqlite_file import NamespaceFile
@@ -23,7 +24,7 @@ from tenantry.streams import ByteStream
 
 __all__ = ["FILE_SUFFIX", "SqliteEngine"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 FILE_SUFFIX = ".sqlite3"
 
@@ -101,7 +102,7 @@ class SqliteEngine:
                 if isinstance(error, NamespaceGone):
                     raise  # nothing is wrong with the disk
                 if isinstance(error, StorageError):
-                    _log.error("KV namespace %s could not be opened: %s", handle.path, error)
+                    _log.error("a KV namespace could not be opened", file=str(handle.path), reason=str(error))
                     raise
                 raise storage_error(handle.path, error) from error
             raise

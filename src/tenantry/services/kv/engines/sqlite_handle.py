@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import apsw
+import structlog
 
 from tenantry.errors import StorageFull, StreamError
 from tenantry.services.kv.engine import Late
@@ -30,7 +30,7 @@ from tenantry.streams import BytesStream, ByteStream
 
 __all__ = ["Handle", "storage_error"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,7 +40,7 @@ def storage_error(path: Path, error: Exception) -> StorageError:
     """What a tenant may read of a failure of the file. The operator's log names it."""
     if isinstance(error, StorageError):
         return error
-    _log.error("KV namespace %s could not be read or written: %s", path, error)
+    _log.error("a KV namespace could not be read or written", file=str(path), reason=str(error))
     if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return StorageFull("The KV store is full.")
     return StorageError("The KV store could not be read or written.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
 import secrets
 import shutil
@@ -12,6 +11,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+
+import structlog
 
 from tenantry.errors import ConfigError
 from tenantry.services.r2.engine import Bucket
@@ -25,7 +26,7 @@ from tenantry.services.r2.limits import OPEN_BUCKETS_MAX
 
 __all__ = ["FilesEngine"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 _DELETED_PREFIX = ".deleted-"
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import apsw
+import structlog
 
 from tenantry.errors import StorageError, StorageFull
 
 __all__ = ["storage_errors"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def storage_errors(bucket: str) -> Iterator[None]:
     try:
         yield
     except (apsw.Error, OSError) as error:
-        _log.error("R2 bucket %s could not be read or written: %s", bucket, error)
+        _log.error("an R2 bucket could not be read or written", bucket=bucket, reason=str(error))
         if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
             raise StorageFull("The bucket's disk is full.") from error
         raise StorageError("The bucket could not be read or written.") from error

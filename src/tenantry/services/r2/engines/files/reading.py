@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from tenantry.errors import StreamError
 from tenantry.services.r2.engines.files.threads import Threads
@@ -17,7 +18,7 @@ from tenantry.services.r2.limits import READ_BYTES_MAX, READ_INLINE_BYTES_MAX
 
 __all__ = ["BodyFileStream", "SegmentedStream", "Slice"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 _CACHED_ONLY: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """Linux reads what the page cache has and refuses the rest; elsewhere every read takes a thread."""
@@ -61,7 +62,7 @@ class BodyFileStream:
         if not data:
             if self._is_closed():  # meanwhile
                 return b""
-            _log.error("R2 body %s ends early", self.path)
+            _log.error("an R2 body ends early", file=str(self.path))
             raise StreamError("the object's bytes end early")
         self._position += len(data)
         return data
@@ -94,7 +95,7 @@ class BodyFileStream:
             fd, data = await asyncio.shield(asyncio.wrap_future(job))
         except OSError as error:
             self._job, self._fd = None, -1
-            _log.error("R2 body %s cannot be read: %s", self.path, error)
+            _log.error("an R2 body cannot be read", file=str(self.path), reason=str(error))
             raise StreamError("the object's bytes cannot be read") from error
         if self._closed is None:  # closed meanwhile; aclose has seen to the descriptor
             return b""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+import structlog
 
 from tenantry.services.r2.errors import BucketGone
 from tenantry.services.r2.limits import BODY_THREADS, COMMIT_THREADS
@@ -16,7 +17,7 @@ __all__ = ["Threads"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 class Threads:
