@@ -71,6 +71,8 @@ _RATE: Final = 100
 _WARM_REQUESTS: Final = 200
 _STRANGERS_MS_MAX: Final = 0.5
 """More than this of a processor's time, between an answer and the one before it, and it counts as disturbed."""
+_UNDISTURBED_MIN: Final = 100
+"""Of fewer answers there is no 99th percentile."""
 _RATIO_MAX: Final = 1.2
 _GROWTH_MIB_MAX: Final = 64
 _LATE_SECONDS_MAX: Final = 30.0
@@ -169,15 +171,17 @@ def _ask(connection: http.client.HTTPConnection) -> None:
 
 
 def compare(name: str, alone: Sequence[Answer], beside: Sequence[Answer]) -> list[NeighbourRow]:
-    """The figure of all answers, and of those that were not disturbed."""
-    rows = []
-    for about, with_disturbed in ((name, True), (f"{name}, undisturbed", False)):
-        figures = [
-            percentile([each.milliseconds for each in answers if with_disturbed or not each.disturbed], 99)
-            for answers in (alone, beside)
-        ]
-        rows.append(make_row(about, "ms", figures[0], figures[1], _RATIO_MAX))
+    """The figure of all answers, and of those that were not disturbed, if there are enough."""
+    rows = [_compare(name, alone, beside)]
+    calm = [[answer for answer in answers if not answer.disturbed] for answers in (alone, beside)]
+    if min(map(len, calm)) >= _UNDISTURBED_MIN:
+        rows.append(_compare(f"{name}, undisturbed", *calm))
     return rows
+
+
+def _compare(name: str, alone: Sequence[Answer], beside: Sequence[Answer]) -> NeighbourRow:
+    figures = [percentile([answer.milliseconds for answer in answers], 99) for answers in (alone, beside)]
+    return make_row(name, "ms", *figures, _RATIO_MAX)
 
 
 @contextmanager
@@ -272,8 +276,9 @@ def measure(work: Path, seconds: float, only: Sequence[str]) -> list[NeighbourRo
             _wait_calm(platform)
             alone += quiet.measure(seconds / 2)
             of = f"p99 of a quiet customer whose neighbour {name}" if len(habits) == 1 else f"p99 beside {name}"
-            rows += compare(of, alone, beside)
-            for row in rows[-2:]:
+            compared = compare(of, alone, beside)
+            rows += compared
+            for row in compared:
                 _say(f"{row.name}: {row.alone} ms alone, {row.beside} ms beside")
             memory_after = _memory_mib(platform.child.pid)
             target = (memory_before + _GROWTH_MIB_MAX) / memory_before

@@ -15,6 +15,10 @@ What a lane has had counts for a while only: who was alone for an hour owes nobo
 A request of a quiet tenant comes to the loop some ten times, and each time it waits for what the loop is at. So while
 several tenants have something to say, each says little at a time; one that is alone is read in large pieces.
 
+Reading wakes whoever waits for an answer, often on the loop's own processor. A loop that sleeps soon lets them have it.
+One that is kept at reading does not, and the kernel would look for somebody else after milliseconds only: so it offers
+its processor after each turn that was used up.
+
 And a process that lets others go first on the processors lets them go first here too: while one of another tenant is at
 a request, it waits for a moment without a word from that one, or until it has waited long enough.
 """
@@ -24,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import os
 from collections import deque
 from time import perf_counter
 from typing import Final, Protocol
@@ -170,6 +175,8 @@ class Turns:
 
     def _turn(self) -> None:
         self._scheduled = False
+        if self._spent_seconds >= _TURN_SECONDS:
+            os.sched_yield()
         self._spent_seconds = 0.0
         while self._queue and self._spent_seconds < _TURN_SECONDS:
             self._served_seconds, _, lane = heapq.heappop(self._queue)

@@ -25,10 +25,16 @@ def test_figures_are_judged_before_they_are_rounded() -> None:
 
 def test_an_answer_that_the_machine_disturbed_counts_in_one_of_two_figures() -> None:
     alone = [Answer(2.0, False)] * 100
-    beside = [Answer(2.2, False)] * 90 + [Answer(9.0, True)] * 10
+    beside = [Answer(2.2, False)] * 100 + [Answer(9.0, True)] * 10
     whole, undisturbed = compare("p99", alone, beside)
     assert (whole.beside, whole.met) == (9.0, False)
     assert (undisturbed.beside, undisturbed.met) == (2.2, True)
+
+
+def test_where_the_machine_disturbed_nearly_all_answers_there_is_one_figure() -> None:
+    alone = [Answer(2.0, False)] * 100
+    [whole] = compare("p99", alone, [Answer(2.2, False)] * 99 + [Answer(9.0, True)] * 10)
+    assert whole.beside == 9.0
 
 
 def watched(strangers: Strangers) -> set[int]:

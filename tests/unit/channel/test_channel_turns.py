@@ -112,6 +112,16 @@ async def test_who_had_the_loop_to_itself_is_not_made_to_pay_for_it() -> None:
     assert Counter(order[-400:])["old"] >= 150
 
 
+async def test_who_was_woken_gets_the_processor_of_a_loop_that_does_not_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[int] = []
+    monkeypatch.setattr("os.sched_yield", lambda: offered.append(1))
+    turns = Turns(asyncio.get_running_loop())
+    await until_over(Sender(turns.lane(), 0.00001, 20))
+    assert not offered, "it is about to sleep"
+    await until_over(Sender(turns.lane(), 0.001, 20))
+    assert 18 <= len(offered) <= 20, "once for each turn that was used up"
+
+
 async def test_who_speaks_beside_another_tenant_has_company_for_a_while() -> None:
     turns = Turns(asyncio.get_running_loop())
     one, other, operator = turns.lane(), turns.lane(), turns.lane(8)
