@@ -172,7 +172,10 @@ class _Libraries(logging.Handler):
 def _shown(name: str, value: Any) -> Any:  # whatever was to be logged
     if not isinstance(value, str):
         return value  # its repr is shown
-    return "\n".join(map(harmless, value.split("\n"))) if name == "exception" else harmless(value)
+    if name == "exception":
+        # Its text may have lines too, and none of them is to begin like one of ours.
+        return "\n".join(f"  {harmless(line)}" for line in value.split("\n"))
+    return harmless(value)
 
 
 def harmless(line: str) -> str:

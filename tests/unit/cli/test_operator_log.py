@@ -90,15 +90,15 @@ def test_what_the_platform_quotes_of_a_tenant_is_shown_and_not_obeyed() -> None:
     say.info("a request failed", reason="\x1b[2J\x07", other="two\nlines")
     say.info("\x9b1m")
     try:
-        raise ValueError("\x1b]0;title\x07\rover it")
+        raise ValueError("\x1b]0;title\x07\rover it\n2026-11-26 [info     ] forged")
     except ValueError:
         say.exception("it failed")
     log.close()
     text = stream.getvalue()
     assert text.replace("\n", "").isprintable()
     assert "reason=\\x1b[2J\\x07" in text
-    assert text.endswith("ValueError: \\x1b]0;title\\x07\\x0dover it\n")
-    assert len([line for line in text.splitlines() if "[info" in line]) == 2
+    assert text.endswith("  ValueError: \\x1b]0;title\\x07\\x0dover it\n  2026-11-26 [info     ] forged\n")
+    assert len([line for line in text.splitlines() if "[info" in line and not line.startswith("  ")]) == 2
 
 
 def test_what_libraries_warn_of_comes_too() -> None:

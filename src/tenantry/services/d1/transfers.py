@@ -253,7 +253,12 @@ class Transfers:
         self._closed.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._forgetting, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._forgetting:
+            _, late = await asyncio.wait(self._forgetting, timeout=limits.DRAIN_SECONDS_DEFAULT)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for thread in self._threads.close():
             thread.join()
         if self._opened and self._spool is not None:
