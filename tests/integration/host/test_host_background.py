@@ -67,17 +67,19 @@ def policies(pid: int) -> set[int]:
     return found
 
 
-def deploy(platform: Any, *users: str) -> None:
+async def deploy(platform: Any, *users: str) -> None:
+    """Until nothing is left of what other tests had under these names."""
     for user in users:
         platform.deploy(user, WORKER, namespace="street")
     platform.deploy("way-in", WAY_IN, bindings={"SPACE": ("dispatch_namespace", {"namespace": "street"})})
+    await until(lambda: not any(platform.pids(name) for name in (*users, "way-in")))
 
 
 async def test_a_busy_worker_makes_way_for_the_others_until_it_has_calmed_down(
     platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "BACKGROUND_SECONDS_FIRST", 0.05)
-    deploy(platform, "loud", "quiet")
+    await deploy(platform, "loud", "quiet")
     assert await platform.text("way-in", "/quiet/") == "fine"
     spin = asyncio.create_task(platform.text("way-in", "/loud/spin"))
     await until(lambda: bool(platform.pids("loud")))
@@ -105,7 +107,7 @@ async def test_one_that_cannot_be_taken_back_is_replaced_when_it_rests(
 ) -> None:
     """As an ordinary user's host must."""
     monkeypatch.setattr(watchdog, "BACKGROUND_SECONDS_FIRST", 0.05)
-    deploy(platform, "loud")
+    await deploy(platform, "loud")
     spin = asyncio.create_task(platform.text("way-in", "/loud/spin"))
     await until(lambda: bool(platform.pids("loud")))
     (loud,) = platform.pids("loud")
@@ -131,7 +133,7 @@ async def test_the_operators_own_worker_is_never_behind(platform: Any, unique: s
 
 async def test_what_follows_a_crash_begins_behind_the_others(platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "BACKGROUND_SECONDS_FIRST", 3600.0)
-    deploy(platform, "loud")
+    await deploy(platform, "loud")
     assert await platform.text("way-in", "/loud/") == "fine"
     (first,) = platform.pids("loud")
     assert policies(first) == {os.SCHED_OTHER}
@@ -152,7 +154,7 @@ async def test_without_a_pacemaker_everything_goes_on(platform: Any, monkeypatch
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(platform.host._pacemaker, "go", fail)
-    deploy(platform, "loud", "quiet")
+    await deploy(platform, "loud", "quiet")
     spin = asyncio.create_task(platform.text("way-in", "/loud/spin"))
     await asyncio.wait_for(tried.wait(), 60)
     assert await platform.text("way-in", "/quiet/") == "fine"
