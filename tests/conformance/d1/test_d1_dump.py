@@ -216,24 +216,27 @@ async def test_what_is_sent_and_fetched_is_bounded_in_number_and_time(
     await service.aclose()
 
 
+async def run_import(service: D1Service, resource_id: str, sql: bytes) -> Import:
+    """To its end, which nobody is told of."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield sql
+
+    etag = hashlib.md5(sql).hexdigest()
+    secret, upload = await service.transfers.offer_upload(resource_id, etag)
+    await service.transfers.receive_untrusted(secret, body())
+    job = await service.transfers.ingest(resource_id, etag, upload.filename)
+    await job.done.wait()
+    assert job.failure is None
+    return job
+
+
 async def test_an_import_whose_end_nobody_was_told_of_is_not_run_again(tmp_path: Path, engine: Any) -> None:
     """A client that lost the answer comes with the same file again, also to a host that was started anew."""
     sql = b"CREATE TABLE t (a); INSERT INTO t VALUES (1);"
     etag = hashlib.md5(sql).hexdigest()
     service = D1Service(engine, spool=tmp_path / "spool")
-
-    async def body() -> AsyncIterator[bytes]:
-        yield sql
-
-    async def run(resource_id: str) -> Import:
-        secret, upload = await service.transfers.offer_upload(resource_id, etag)
-        await service.transfers.receive_untrusted(secret, body())
-        job = await service.transfers.ingest(resource_id, etag, upload.filename)
-        await job.done.wait()
-        assert job.failure is None
-        return job
-
-    job = await run("one")
+    job = await run_import(service, "one", sql)
     assert await service.transfers.untold("one", etag) is job
     assert await service.transfers.untold("one", "0" * 32) is None, "another file"
     assert await service.transfers.untold("two", etag) is None, "another database"
@@ -268,18 +271,7 @@ async def test_an_import_whose_end_was_told_leaves_nothing(
     service = D1Service(engine, spool=tmp_path / "spool")
 
     async def run(resource_id: str, table: str) -> Import:
-        sql = f"CREATE TABLE {table} (a);".encode()
-
-        async def body() -> AsyncIterator[bytes]:
-            yield sql
-
-        etag = hashlib.md5(sql).hexdigest()
-        secret, upload = await service.transfers.offer_upload(resource_id, etag)
-        await service.transfers.receive_untrusted(secret, body())
-        job = await service.transfers.ingest(resource_id, etag, upload.filename)
-        await job.done.wait()
-        assert job.failure is None
-        return job
+        return await run_import(service, resource_id, f"CREATE TABLE {table} (a);".encode())
 
     async def is_there(resource_id: str) -> bool:
         return b"_cf_import" in await rows(service, resource_id, "SELECT name FROM sqlite_schema")
@@ -293,8 +285,9 @@ async def test_an_import_whose_end_was_told_leaves_nothing(
         # Or after a while.
         patched.setattr(limits, "ANSWER_SECONDS_MAX", 0.0)
         await service.transfers.told(await run("three", "t"))
-        while await is_there("three"):
-            pass
+        async with asyncio.timeout(60):
+            while await is_there("three"):
+                pass
     assert await is_there("one")
     await service.transfers.aclose()
     assert not await is_there("one")
